@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Agreement between the replicas: proposals in, one order of applied commands out, linearizable reads,
+//! membership, and calls from replica to replica. openraft is named here and nowhere else.
+//!
+//! Deliberately absent: what a command means (`kontiki-state`), how bytes reach the disk (`kontiki-storage`),
+//! users, objects and HTTP (`kontiki-apiserver`).
+
+mod call;
+mod config;
+mod consensus;
+mod error;
+
+pub use call::{CallHandler, CallStream};
+pub use config::{Config, Member, PeerTls, ReplicaId, Retention, Timing};
+pub use consensus::{Consensus, Lane, Leadership, Status};
+pub use error::{CallError, MembershipError, ProposeError, ReadError, StartError};

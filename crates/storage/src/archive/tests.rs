@@ -1,0 +1,89 @@
+use std::path::PathBuf;
+
+use kontiki_state::State;
+
+use super::*;
+use crate::state::tests::{apply, create, dir};
+
+fn sample(root: &Path) -> (PathBuf, u64) {
+    let dir = dir(&root.join("source"));
+    let (mut state, store) = (State::new(), StateStore::open(&dir).unwrap());
+    for index in 1..=5 {
+        apply(
+            &mut state,
+            &store,
+            index,
+            &create(&format!("c{index}"), 200),
+        );
+    }
+    let snapshot = SnapshotDir::build(&dir, &store, "archive").unwrap();
+    let bytes: Vec<u8> = pieces(&snapshot, "old", 77)
+        .flat_map(|piece| piece.unwrap())
+        .collect();
+    let path = root.join("archive");
+    std::fs::write(&path, bytes).unwrap();
+    (path, state.snapshot().revision())
+}
+
+fn target() -> Restore {
+    let identity = Identity {
+        cluster_id: "new".into(),
+        replica_id: 9,
+    };
+    Restore {
+        identity,
+        revision_step: 1_000_000,
+    }
+}
+
+#[test]
+fn an_archive_restores_into_an_empty_directory_with_a_later_revision() {
+    let temp = tempfile::tempdir().unwrap();
+    let (path, revision) = sample(temp.path());
+    let summary = status(&path).unwrap();
+    assert_eq!(
+        (summary.cluster_id.as_str(), summary.revision),
+        ("old", revision)
+    );
+    let root = temp.path().join("restored");
+    restore(&path, &root, &target(), |id| {
+        Bytes::from(format!("alone since {}", id.index))
+    })
+    .unwrap();
+    let (dir, identity) = DataDir::existing(&root).unwrap();
+    assert_eq!(identity, target().identity);
+    let store = StateStore::open(&dir).unwrap();
+    let meta = store.meta();
+    assert_eq!(meta.origin.revision, revision + 1_000_000);
+    assert_eq!(
+        meta.origin.compacted, meta.origin.revision,
+        "older history is gone"
+    );
+    assert_eq!(meta.membership, "alone since 5");
+    let state = State::load(meta.origin, store.objects().unwrap()).unwrap();
+    state.validate().unwrap();
+    assert_eq!(state.snapshot().count("configmaps"), 5);
+    let log = LogStore::open(&dir).unwrap();
+    assert_eq!(log.last(), meta.applied);
+    assert_eq!(log.vote().unwrap().term, 2);
+    let error = restore(&path, &root, &target(), |_| Bytes::new()).unwrap_err();
+    assert!(matches!(error, Error::NotEmpty(_)), "{error}");
+}
+
+#[test]
+fn a_flipped_bit_and_every_cut_are_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let (path, _) = sample(temp.path());
+    let good = std::fs::read(&path).unwrap();
+    let bad_path = temp.path().join("bad");
+    for at in (0..good.len()).step_by(7) {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        std::fs::write(&bad_path, &bad).unwrap();
+        assert!(status(&bad_path).is_err(), "bit flipped at {at}");
+        std::fs::write(&bad_path, &good[..at]).unwrap();
+        assert!(status(&bad_path).is_err(), "cut at {at}");
+    }
+    std::fs::write(&bad_path, [&good[..], b"x"].concat()).unwrap();
+    assert!(status(&bad_path).is_err(), "trailing bytes");
+}
