@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The REST face of `kontiki-apiserver`, compatible with kube-apiserver code for code: URLs, content types, limits,
+//! discovery, OpenAPI, Tables, lists, watches, logs. And the listener of the one public port, which serves gRPC too.
+//!
+//! A request passes: `server` (TLS, HTTP) → `layers` (who, how many, how long) → `route` and `path` (what) → `rest`
+//! (which verb) → `list`, `watch`, `shape`, `respond` (how it is written).
+//! Deliberately absent: authorization, validation, storage (`kontiki-apiserver`), kinds (`kontiki-api`).
+
+mod accept;
+mod body;
+mod codec;
+mod delete;
+mod discovery;
+mod guarded_io;
+pub mod health;
+mod invalid;
+mod layers;
+mod list;
+mod logs;
+mod openapi;
+mod path;
+mod query;
+mod respond;
+mod rest;
+mod route;
+mod router;
+mod server;
+mod shape;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+mod urlencoded;
+mod version;
+mod watch;
+
+pub use router::{GatewayOptions, router, with_grpc};
+pub use server::serve;

@@ -1,0 +1,137 @@
+//! What every REST request passes through, outermost first: one column, each layer with the reason for its place.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use futures::FutureExt as _;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, USER_AGENT};
+use kontiki_apiserver::Context;
+use kontiki_apiserver::authn::{Credentials, PeerCert};
+use kontiki_base::metrics::METRICS;
+use kontiki_base::status::{Reason, Status};
+use tower::ServiceBuilder;
+
+use crate::respond::{self, Response};
+use crate::route::{Parsed, Route};
+use crate::router::Gateway;
+
+/// Longest that a request may take, watches and logs aside (upstream's `--request-timeout`).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Puts the column around the routes.
+pub fn around(routes: Router, gateway: &Arc<Gateway>) -> Router {
+    routes.layer(
+        ServiceBuilder::new()
+            // Outermost, so that refusals by the layers below are counted and carry an id as well.
+            .layer(from_fn_with_state(gateway.clone(), observe))
+            // Around all that could panic, and inside the counting, so that a panic is a counted 500.
+            .layer(from_fn(survive_panics))
+            // Before authentication, which leaves some routes open.
+            .layer(from_fn(parse))
+            // Before the limit: strangers must not take the places of users.
+            .layer(from_fn_with_state(gateway.clone(), authenticate))
+            // After authentication; refuses rather than queues, so nothing waits here.
+            .layer(from_fn_with_state(gateway.clone(), limit_in_flight))
+            // Innermost: a request that runs out of time is dropped and so frees its place.
+            .layer(from_fn(limit_time)),
+    )
+}
+
+async fn observe(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    METRICS.api_requests_total.inc();
+    let sent = request.headers().get(&AUDIT_ID).filter(|id| id.len() <= 64).cloned();
+    let mut response = next.run(request).await;
+    match response.status().as_u16() {
+        429 => METRICS.api_throttled_total.inc(),
+        500.. => METRICS.api_errors_total.inc(),
+        _ => {}
+    }
+    let id = sent.or_else(|| HeaderValue::try_from(gateway.new_id()).ok());
+    let headers = response.headers_mut();
+    if let Some(id) = id {
+        headers.insert(AUDIT_ID, id);
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// Where the profile unwinds; a release build aborts on a panic, because state may be broken beyond this request.
+async fn survive_panics(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(%method, path, "the handler panicked");
+        respond::status(&Status::internal("This request caused apiserver to panic. Look in the logs for details."))
+    })
+}
+
+async fn parse(mut request: Request, next: Next) -> Response {
+    let parsed = Parsed::of(request.method(), request.uri());
+    request.extensions_mut().insert(Arc::new(parsed));
+    next.run(request).await
+}
+
+async fn authenticate(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let cert = request.extensions().get::<PeerCert>();
+    let bearer = text(AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let credentials = Credentials { cert_der: cert.map(|cert| cert.0.as_ref()), bearer };
+    let user_agent = text(USER_AGENT).unwrap_or("").to_owned();
+    let context = match gateway.api.authenticate(credentials) {
+        Ok(user) => Context { user, user_agent, ..Context::default() },
+        Err(_) if is_public(&request) => Context { user_agent, ..Context::default() },
+        Err(status) => return respond::status(&status),
+    };
+    request.extensions_mut().insert(context);
+    next.run(request).await
+}
+
+fn is_public(request: &Request) -> bool {
+    parsed(request).is_some_and(|parsed| matches!(parsed.route, Route::Health(_) | Route::Version))
+}
+
+/// The request as the `parse` layer read it.
+pub fn parsed(request: &Request) -> Option<&Arc<Parsed>> {
+    request.extensions().get()
+}
+
+async fn limit_in_flight(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // Watches and logs have limits of their own in the API server; health must answer when all else is full.
+    if parsed(&request).is_some_and(|parsed| parsed.is_long_running || parsed.is_health()) {
+        return next.run(request).await;
+    }
+    let Ok(_slot) = gateway.in_flight.try_acquire() else {
+        let message = "too many requests, please try again later";
+        return respond::status(&Status::new(Reason::TooManyRequests, message).with_retry_after(1));
+    };
+    // The place is free again with the first byte of the answer: a body that is sent slowly holds a snapshot, not work.
+    next.run(request).await
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    let Some(parsed) = parsed(&request).filter(|parsed| !parsed.is_long_running) else {
+        return next.run(request).await;
+    };
+    let asked = parsed.timeout.filter(|timeout| !timeout.is_zero());
+    let timeout = asked.unwrap_or(REQUEST_TIMEOUT).min(REQUEST_TIMEOUT);
+    tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| {
+        let message = "Timeout: request did not complete within the allotted timeout";
+        respond::status(&Status::new(Reason::Timeout, message))
+    })
+}

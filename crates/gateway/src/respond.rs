@@ -1,0 +1,179 @@
+//! Answers: bodies, their headers, and failures as `Status`.
+
+use std::io::Write as _;
+
+use axum::body::Body;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT, VARY,
+    WARNING,
+};
+use http::{HeaderMap, StatusCode};
+use kontiki_base::status::{Reason, Status};
+use serde_json::Value;
+
+use crate::accept::Format;
+use crate::codec;
+
+/// An answer.
+pub type Response = http::Response<Body>;
+
+/// Bodies beyond this are worth compressing (upstream's `defaultGzipThresholdBytes`).
+pub const GZIP_BYTES: usize = 128 * 1024;
+
+/// How to write an answer: what was negotiated, and what the request says besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// JSON or YAML.
+    pub format: Format,
+    /// Indented, for people.
+    pub pretty: bool,
+    /// The client takes gzip.
+    pub gzip: bool,
+}
+
+impl Style {
+    /// From the request's headers and its `pretty` parameter.
+    pub fn of(headers: &HeaderMap, format: Format, pretty: Option<bool>) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let agent = text(USER_AGENT);
+        let is_person = ["curl", "Wget", "Mozilla/5.0"].iter().any(|name| agent.starts_with(name));
+        let mut encodings = text(ACCEPT_ENCODING).split(',').map(str::trim);
+        let gzip = encodings.any(|encoding| encoding.split(';').next() == Some("gzip"));
+        Self { format, pretty: pretty.unwrap_or(is_person), gzip }
+    }
+
+    /// Whether stored bytes can be sent as they are.
+    pub fn is_verbatim(self) -> bool {
+        self.format == Format::Json && !self.pretty
+    }
+}
+
+/// A tree as an answer.
+pub fn value(code: StatusCode, value: &Value, style: Style) -> Response {
+    let bytes = match style.format {
+        Format::Yaml => codec::to_yaml(value),
+        Format::Json if style.pretty => pretty(value),
+        Format::Json => Ok(value.to_string().into_bytes()),
+    };
+    match bytes {
+        Ok(bytes) => whole(code, style.format.content_type(), bytes.into(), style.gzip),
+        Err(error) => status(&error),
+    }
+}
+
+fn pretty(value: &Value) -> Result<Vec<u8>, Status> {
+    serde_json::to_vec_pretty(value).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// JSON bytes as an answer: sent as they are where the style allows.
+pub fn json_bytes(code: StatusCode, bytes: Bytes, style: Style) -> Response {
+    if style.is_verbatim() {
+        return whole(code, style.format.content_type(), bytes, style.gzip);
+    }
+    match serde_json::from_slice::<Value>(&bytes) {
+        Ok(tree) => value(code, &tree, style),
+        Err(error) => status(&Status::internal(format!("a stored object is not JSON: {error}"))),
+    }
+}
+
+/// A whole body, compressed where that pays.
+pub fn whole(code: StatusCode, content_type: &'static str, bytes: Bytes, gzip: bool) -> Response {
+    if gzip && bytes.len() > GZIP_BYTES {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        if encoder.write_all(&bytes).is_ok()
+            && let Ok(packed) = encoder.finish()
+        {
+            let mut response = plain(code, content_type, Body::from(packed));
+            mark_gzip(&mut response);
+            return response;
+        }
+    }
+    plain(code, content_type, Body::from(bytes))
+}
+
+/// Says that the body is compressed.
+pub fn mark_gzip(response: &mut Response) {
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+}
+
+/// Any body.
+pub fn plain(code: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Plain text.
+pub fn text(code: StatusCode, text: impl Into<Body>) -> Response {
+    plain(code, "text/plain; charset=utf-8", text.into())
+}
+
+/// A failure.
+pub fn status(status: &Status) -> Response {
+    let code = StatusCode::from_u16(status.reason.http_code())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response =
+        plain(code, Format::Json.content_type(), Body::from(status.to_json().to_string()));
+    let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let overloaded = matches!(status.reason, Reason::TooManyRequests | Reason::ServiceUnavailable);
+    if asked > 0 || overloaded {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(asked.max(1)));
+    }
+    response
+}
+
+/// Adds `Warning` headers (RFC 7234 §5.5, as `net.NewWarningHeader` writes them).
+pub fn warn(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        if let Ok(value) = HeaderValue::from_bytes(warning_header(warning).as_bytes()) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+}
+
+fn warning_header(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            other if other.is_control() => quoted.push(' '),
+            other => quoted.push(other),
+        }
+    }
+    format!("299 - \"{quoted}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_cannot_break_out_of_their_header() {
+        let header = warning_header("unknown field \"spec.a\\b\"\r\nSet-Cookie: x");
+        assert_eq!(header, r#"299 - "unknown field \"spec.a\\b\"  Set-Cookie: x""#);
+    }
+
+    #[test]
+    fn overload_says_when_to_come_back() {
+        let response = status(&Status::new(Reason::TooManyRequests, "full").with_retry_after(7));
+        assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &"7".parse().unwrap()));
+        let response = status(&Status::new(Reason::ServiceUnavailable, "no leader"));
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert!(!status(&Status::bad_request("x")).headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn only_large_bodies_are_compressed_and_only_when_asked() {
+        let is_gzip = |n_bytes, gzip| {
+            let response = whole(StatusCode::OK, "text/plain", vec![b'a'; n_bytes].into(), gzip);
+            response.headers().contains_key(CONTENT_ENCODING)
+        };
+        assert!(is_gzip(GZIP_BYTES + 1, true));
+        assert!(!is_gzip(GZIP_BYTES, true) && !is_gzip(GZIP_BYTES + 1, false));
+    }
+}

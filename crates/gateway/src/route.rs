@@ -1,0 +1,141 @@
+//! A request line, read once: the route, the query, and whether it is one of the long ones.
+
+use std::time::Duration;
+
+use http::{Method, Uri};
+use kontiki_api::{KINDS, Subresource};
+use kontiki_base::status::Status;
+
+use crate::path::{self, Resource};
+use crate::query::Query;
+
+/// What a path leads to.
+pub enum Route {
+    /// `/livez`, `/readyz`, `/healthz`, and single checks below them.
+    Health(String),
+    /// `/version`.
+    Version,
+    /// `/metrics`.
+    Metrics,
+    /// `/api`: versions of the core group.
+    CoreVersions,
+    /// `/apis`: all other groups.
+    Groups,
+    /// `/apis/GROUP`.
+    Group(String),
+    /// `/api/v1` or `/apis/GROUP/VERSION`: its resources.
+    Resources(String, String),
+    /// `/openapi/v3`: the documents that there are.
+    OpenApiIndex,
+    /// `/openapi/v3/PATH`: one group-version.
+    OpenApi(String, String),
+    /// An object or a collection.
+    Resource(Box<Resource>),
+    /// Known prefix, unknown rest, as a `Status`.
+    Refused(Status),
+    /// Nothing of ours.
+    Unknown,
+}
+
+/// A request line.
+pub struct Parsed {
+    /// Where it goes.
+    pub route: Route,
+    /// Its parameters.
+    pub query: Query,
+    /// A watch or a log: no deadline, no place among the requests in flight.
+    pub is_long_running: bool,
+    /// How long the client wants to wait at most.
+    pub timeout: Option<Duration>,
+}
+
+impl Parsed {
+    /// Reads a request line; what is wrong with it becomes a route that refuses, after authentication.
+    pub fn of(method: &Method, uri: &Uri) -> Self {
+        let read = Query::parse(uri.query()).and_then(|query| {
+            let timeout = query.timeout()?;
+            Ok((query, timeout))
+        });
+        let (query, timeout, route) = match read {
+            Ok((query, timeout)) => (query, timeout, route(uri.path())),
+            Err(status) => (Query::default(), None, Route::Refused(status)),
+        };
+        let is_long_running = match &route {
+            Route::Resource(resource) => *method == Method::GET && is_long_running(resource, &query),
+            _ => false,
+        };
+        Self { route, query, is_long_running, timeout }
+    }
+
+    /// A health check.
+    pub fn is_health(&self) -> bool {
+        matches!(self.route, Route::Health(_))
+    }
+}
+
+/// Whether a GET is a watch.
+pub fn is_watch(resource: &Resource, query: &Query) -> bool {
+    resource.watch || (resource.is_collection() && query.flag("watch"))
+}
+
+fn is_long_running(resource: &Resource, query: &Query) -> bool {
+    is_watch(resource, query) || resource.target.subresource == Some(Subresource::Log)
+}
+
+fn route(path: &str) -> Route {
+    let trimmed = path.trim_end_matches('/');
+    match trimmed {
+        "/version" => return Route::Version,
+        "/metrics" => return Route::Metrics,
+        "/api" => return Route::CoreVersions,
+        "/apis" => return Route::Groups,
+        "/openapi/v3" => return Route::OpenApiIndex,
+        _ => {}
+    }
+    let segments: Vec<&str> = trimmed.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["livez" | "readyz" | "healthz"] | ["livez" | "readyz" | "healthz", _] => {
+            Route::Health(trimmed[1..].to_owned())
+        }
+        ["openapi", "v3", "api", version] => openapi("", version),
+        ["openapi", "v3", "apis", group, version] => openapi(group, version),
+        ["api", version] => resources("", version),
+        ["apis", group] if is_group(group) => Route::Group((*group).to_owned()),
+        ["apis", group, version] => resources(group, version),
+        ["api", version, rest @ ..] => resource("", version, &rest.join("/")),
+        ["apis", group, version, rest @ ..] => resource(group, version, &rest.join("/")),
+        _ => Route::Unknown,
+    }
+}
+
+fn resources(group: &str, version: &str) -> Route {
+    if is_version(group, version) {
+        return Route::Resources(group.to_owned(), version.to_owned());
+    }
+    Route::Unknown
+}
+
+fn openapi(group: &str, version: &str) -> Route {
+    if is_version(group, version) {
+        return Route::OpenApi(group.to_owned(), version.to_owned());
+    }
+    Route::Unknown
+}
+
+fn resource(group: &str, version: &str, rest: &str) -> Route {
+    if !is_version(group, version) {
+        return Route::Unknown;
+    }
+    match path::resolve(group, version, rest) {
+        Ok(resource) => Route::Resource(Box::new(resource)),
+        Err(status) => Route::Refused(status),
+    }
+}
+
+fn is_group(group: &str) -> bool {
+    !group.is_empty() && KINDS.iter().any(|kind| kind.group == group)
+}
+
+fn is_version(group: &str, version: &str) -> bool {
+    KINDS.iter().any(|kind| kind.group == group && kind.version == version)
+}

@@ -1,0 +1,131 @@
+//! The REST face as an axum router: from a parsed request line to the module that answers it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use http::{Method, StatusCode};
+use kontiki_apiserver::{ApiServer, Context};
+use kontiki_base::limits::REQUESTS_IN_FLIGHT;
+use kontiki_base::metrics::METRICS;
+use kontiki_base::status::Status;
+use tokio::sync::Semaphore;
+
+use crate::discovery::Discovery;
+use crate::health::{self, Check};
+use crate::openapi::OpenApi;
+use crate::respond::{self, Response};
+use crate::route::{Parsed, Route};
+use crate::{layers, path, rest, version};
+
+/// What the gateway is made with.
+#[derive(Default)]
+pub struct GatewayOptions {
+    /// `host:port` that discovery names as the server's address.
+    pub advertise: String,
+    /// Checks behind `/livez` and `/readyz`, besides `ping`.
+    pub checks: Vec<Check>,
+}
+
+/// What every request shares.
+pub(crate) struct Gateway {
+    pub(crate) api: ApiServer,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: OpenApi,
+    pub(crate) in_flight: Semaphore,
+}
+
+impl Gateway {
+    /// A random UUID.
+    pub(crate) fn new_id(&self) -> String {
+        let random = &self.api.options().random;
+        let bits = (u128::from(random.bits()) << 64) | u128::from(random.bits());
+        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
+    }
+
+    pub(crate) fn now_unix_ms(&self) -> u64 {
+        self.api.options().clock.unix_ms()
+    }
+}
+
+/// The REST face.
+pub fn router(api: ApiServer, options: GatewayOptions) -> Router {
+    router_with_limit(api, options, REQUESTS_IN_FLIGHT)
+}
+
+/// As `router`, with another limit of requests in flight: for tests.
+pub(crate) fn router_with_limit(api: ApiServer, options: GatewayOptions, limit: usize) -> Router {
+    let gateway = Arc::new(Gateway {
+        api,
+        checks: options.checks,
+        discovery: Discovery::new(&options.advertise),
+        openapi: OpenApi::default(),
+        in_flight: Semaphore::new(limit),
+    });
+    layers::around(Router::new().fallback(answer).with_state(gateway.clone()), &gateway)
+}
+
+/// REST and gRPC behind one port: gRPC says so in its content type, whatever the path.
+pub fn with_grpc(rest: Router, grpc: Router) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let content_type = request.headers().get(http::header::CONTENT_TYPE);
+        let is_grpc = content_type.is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
+        let chosen = if is_grpc { grpc.clone() } else { rest.clone() };
+        async move {
+            use tower::ServiceExt as _;
+            match chosen.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    })
+}
+
+async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let parsed = layers::parsed(&request).cloned();
+    let context = request.extensions().get::<Context>().cloned();
+    let (Some(parsed), Some(context)) = (parsed, context) else {
+        return respond::status(&Status::internal("a request without its layers"));
+    };
+    let answered = dispatch(&gateway, &parsed, context, request).await;
+    answered.unwrap_or_else(|status| respond::status(&status))
+}
+
+async fn dispatch(
+    gateway: &Arc<Gateway>,
+    parsed: &Parsed,
+    context: Context,
+    request: Request,
+) -> Result<Response, Status> {
+    if let Route::Resource(resource) = &parsed.route {
+        return rest::serve(gateway, resource, parsed, context, request).await;
+    }
+    if let Route::Refused(status) = &parsed.route {
+        return Err(status.clone());
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(path::no_such_method());
+    }
+    let headers = request.headers();
+    match &parsed.route {
+        Route::Health(path) => Ok(health::answer(&gateway.checks, path, &parsed.query)),
+        Route::Version => version::answer(headers, &parsed.query),
+        Route::Metrics => Ok(respond::plain(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            METRICS.render().into(),
+        )),
+        Route::CoreVersions => gateway.discovery.core_versions(headers),
+        Route::Groups => gateway.discovery.groups(headers),
+        Route::Group(group) => gateway.discovery.group(group, headers),
+        Route::Resources(group, version) => gateway.discovery.resources(group, version, headers),
+        Route::OpenApiIndex => gateway.openapi.index(headers),
+        Route::OpenApi(group, version) => {
+            gateway.openapi.document(group, version, headers, &parsed.query)
+        }
+        Route::Resource(_) | Route::Refused(_) | Route::Unknown => {
+            Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"))
+        }
+    }
+}

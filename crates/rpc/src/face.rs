@@ -1,0 +1,139 @@
+//! What every call passes through: who asks, how many at once, how long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kontiki_apiserver::authn::{Credentials, PeerCert};
+use kontiki_apiserver::{ApiServer, Context};
+use kontiki_base::limits::REQUESTS_IN_FLIGHT;
+use kontiki_base::metrics::METRICS;
+use kontiki_base::status::{Reason, Status};
+use tokio::sync::Semaphore;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response};
+
+use crate::error::to_tonic;
+
+/// Longest that a unary call may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The API server behind a service, with the service's limit.
+#[derive(Clone)]
+pub struct Face {
+    /// The verbs.
+    pub api: ApiServer,
+    in_flight: Arc<Semaphore>,
+}
+
+impl Face {
+    /// A face of its own limit.
+    pub fn new(api: ApiServer) -> Self {
+        Self {
+            api,
+            in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT)),
+        }
+    }
+
+    /// Who asks, and until when; counts the call.
+    pub fn context<T>(&self, request: &Request<T>) -> Result<Context, tonic::Status> {
+        METRICS.api_requests_total.inc();
+        let cert = request.extensions().get::<PeerCert>();
+        let text = |name| {
+            request
+                .metadata()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let bearer = text("authorization").and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        let credentials = Credentials {
+            cert_der: cert.map(|cert| cert.0.as_ref()),
+            bearer,
+        };
+        let user = self
+            .api
+            .authenticate(credentials)
+            .map_err(|status| to_tonic(&status))?;
+        let user_agent = text("user-agent").unwrap_or("").to_owned();
+        Ok(Context {
+            user,
+            timeout: timeout(request.metadata()),
+            user_agent,
+        })
+    }
+
+    /// Runs a unary call within its deadline and the limit of calls at once.
+    pub async fn unary<T>(
+        &self,
+        context: &Context,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<Response<T>, tonic::Status> {
+        let outcome = self.limited(context, call).await;
+        if let Err(status) = &outcome {
+            match status.reason {
+                Reason::TooManyRequests => METRICS.api_throttled_total.inc(),
+                reason if reason.http_code() >= 500 => METRICS.api_errors_total.inc(),
+                _ => {}
+            }
+        }
+        outcome
+            .map(Response::new)
+            .map_err(|status| to_tonic(&status))
+    }
+
+    async fn limited<T>(
+        &self,
+        context: &Context,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let Ok(_slot) = self.in_flight.try_acquire() else {
+            let message = "too many requests, please try again later";
+            return Err(Status::new(Reason::TooManyRequests, message).with_retry_after(1));
+        };
+        let timeout = context.timeout.unwrap_or(TIMEOUT).min(TIMEOUT);
+        tokio::time::timeout(timeout, call)
+            .await
+            .unwrap_or_else(|_| {
+                let message =
+                    "the call did not complete within its deadline; a write may still happen";
+                Err(Status::new(Reason::Timeout, message))
+            })
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_from_the_metadata() {
+        let read = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&metadata)
+        };
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("2M"), Some(Duration::from_secs(120)));
+        for odd in ["", "m", "5", "123456789S", "-1S", "1x"] {
+            assert_eq!(read(odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `kontiki.cluster.v1.JoinService`: open to everybody, worth something to holders of a join token only. Tokens and
+//! certificates are the binary's, behind [`JoinAuthority`].
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use futures::future::BoxFuture;
+use kontiki_base::status::{Reason, Status};
+use kontiki_consensus::Member;
+use kontiki_proto::cluster as proto;
+use kontiki_proto::cluster::join_service_server::JoinService;
+use tokio::sync::Semaphore;
+use tonic::{Request, Response};
+
+use crate::cluster::member;
+use crate::error::to_tonic;
+
+/// What a token admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// An agent.
+    Node,
+    /// A replica of the control plane.
+    Server,
+}
+
+impl Role {
+    /// The word in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Server => "server",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Node, Self::Server]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+    }
+}
+
+/// What may be told of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Public part.
+    pub id: String,
+    /// What it admits.
+    pub role: Role,
+    /// When it ends, in seconds since the epoch; none for never.
+    pub expires_unix_s: Option<i64>,
+}
+
+/// An agent that wants in.
+#[derive(Debug, Clone)]
+pub struct JoinNode {
+    /// Its token.
+    pub token: String,
+    /// The name that it wants.
+    pub node_name: String,
+    /// A certificate request, in PEM; only its public key counts.
+    pub csr_pem: String,
+    /// Whence it asks: for rate limits and the audit log.
+    pub peer: Option<SocketAddr>,
+}
+
+/// What an admitted agent gets.
+#[derive(Debug, Clone)]
+pub struct NodeIdentity {
+    /// Its certificate.
+    pub certificate_pem: String,
+    /// The cluster's CA.
+    pub ca_pem: String,
+    /// All servers, as `host:port`.
+    pub server_endpoints: Vec<String>,
+}
+
+/// A replica that wants in.
+#[derive(Debug, Clone)]
+pub struct JoinServer {
+    /// Its token.
+    pub token: String,
+    /// Its name.
+    pub name: String,
+    /// `host:port` for peers.
+    pub peer_endpoint: String,
+    /// `host:port` for clients.
+    pub api_endpoint: String,
+    /// Whence it asks.
+    pub peer: Option<SocketAddr>,
+}
+
+/// What an admitted replica gets.
+#[derive(Debug, Clone)]
+pub struct ServerIdentity {
+    /// Its id.
+    pub id: u64,
+    /// The cluster.
+    pub cluster_id: String,
+    /// Contents of its key folder, by file name.
+    pub pki_files: HashMap<String, String>,
+    /// The present replicas.
+    pub members: Vec<Member>,
+}
+
+/// Who decides on joining. Wrong tokens are `Unauthorized`, without a hint at what was wrong.
+pub trait JoinAuthority: Send + Sync + 'static {
+    /// Makes a token; answers it whole, once.
+    fn create_token(
+        &self,
+        role: Role,
+        ttl: Option<Duration>,
+    ) -> BoxFuture<'_, Result<(String, TokenInfo), Status>>;
+    /// All tokens, without their secrets.
+    fn list_tokens(&self) -> BoxFuture<'_, Result<Vec<TokenInfo>, Status>>;
+    /// Ends a token.
+    fn delete_token(&self, id: &str) -> BoxFuture<'_, Result<(), Status>>;
+    /// Admits an agent.
+    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<NodeIdentity, Status>>;
+    /// Admits a replica.
+    fn join_server(&self, request: JoinServer) -> BoxFuture<'_, Result<ServerIdentity, Status>>;
+}
+
+/// Joins at once: strangers may ask, and each costs a signature.
+const JOINS_IN_FLIGHT: usize = 16;
+/// Longest wait for a join.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Texts longer than this are nobody's name, token or certificate request.
+const TEXT_BYTES: usize = 16 * 1024;
+
+/// The service.
+pub struct Service {
+    authority: Arc<dyn JoinAuthority>,
+    in_flight: Semaphore,
+}
+
+impl Service {
+    /// Over an authority.
+    pub fn new(authority: Arc<dyn JoinAuthority>) -> Self {
+        Self {
+            authority,
+            in_flight: Semaphore::new(JOINS_IN_FLIGHT),
+        }
+    }
+
+    async fn limited<T>(
+        &self,
+        texts: &[&str],
+        join: BoxFuture<'_, Result<T, Status>>,
+    ) -> Result<T, tonic::Status> {
+        if texts.iter().any(|text| text.len() > TEXT_BYTES) {
+            return Err(to_tonic(&Status::bad_request(
+                "a field of the request is too long",
+            )));
+        }
+        let Ok(_slot) = self.in_flight.try_acquire() else {
+            let status = Status::new(Reason::TooManyRequests, "too many joins at once");
+            return Err(to_tonic(&status.with_retry_after(1)));
+        };
+        let timed_out = || Status::new(Reason::Timeout, "joining took too long; try again");
+        let joined = tokio::time::timeout(TIMEOUT, join).await;
+        joined
+            .unwrap_or_else(|_| Err(timed_out()))
+            .map_err(|status| to_tonic(&status))
+    }
+}
+
+fn peer<T>(request: &Request<T>) -> Option<SocketAddr> {
+    request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|peer| peer.0)
+}
+
+#[tonic::async_trait]
+impl JoinService for Service {
+    async fn join_node(
+        &self,
+        request: Request<proto::JoinNodeRequest>,
+    ) -> Result<Response<proto::JoinNodeResponse>, tonic::Status> {
+        let peer = peer(&request);
+        let proto::JoinNodeRequest {
+            token,
+            node_name,
+            csr_pem,
+        } = request.into_inner();
+        let texts = [token.clone(), node_name.clone(), csr_pem.clone()];
+        let join = self.authority.join_node(JoinNode {
+            token,
+            node_name,
+            csr_pem,
+            peer,
+        });
+        let identity = self
+            .limited(&texts.each_ref().map(String::as_str), join)
+            .await?;
+        Ok(Response::new(proto::JoinNodeResponse {
+            certificate_pem: identity.certificate_pem,
+            ca_pem: identity.ca_pem,
+            server_endpoints: identity.server_endpoints,
+        }))
+    }
+
+    async fn join_server(
+        &self,
+        request: Request<proto::JoinServerRequest>,
+    ) -> Result<Response<proto::JoinServerResponse>, tonic::Status> {
+        let peer = peer(&request);
+        let proto::JoinServerRequest {
+            token,
+            name,
+            peer_endpoint,
+            api_endpoint,
+        } = request.into_inner();
+        let texts = [
+            token.clone(),
+            name.clone(),
+            peer_endpoint.clone(),
+            api_endpoint.clone(),
+        ];
+        let join = self.authority.join_server(JoinServer {
+            token,
+            name,
+            peer_endpoint,
+            api_endpoint,
+            peer,
+        });
+        let identity = self
+            .limited(&texts.each_ref().map(String::as_str), join)
+            .await?;
+        Ok(Response::new(proto::JoinServerResponse {
+            id: identity.id,
+            cluster_id: identity.cluster_id,
+            pki_files: identity.pki_files,
+            members: identity.members.into_iter().map(member).collect(),
+        }))
+    }
+}
