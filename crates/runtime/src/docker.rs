@@ -23,9 +23,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
-use crate::types::{
-    Container, ContainerSpec, Event, ExecResult, Image, Info, LogOptions, Summary,
-};
+use crate::types::{Container, ContainerSpec, Event, ExecResult, Image, Info, LogOptions, Summary};
 use crate::{Error, Result, Runtime};
 
 /// Longest wait for calls that create, start, look.
@@ -48,7 +46,10 @@ pub struct Docker {
 impl Docker {
     /// An engine behind `socket`; not contacted before the first call.
     pub fn new(socket: impl Into<String>) -> Self {
-        Self { socket: socket.into(), client: Mutex::new(None) }
+        Self {
+            socket: socket.into(),
+            client: Mutex::new(None),
+        }
     }
 
     async fn client(&self, timeout: Duration) -> Result<bollard::Docker> {
@@ -76,7 +77,10 @@ impl Docker {
             ..ListContainersOptions::default()
         };
         let client = self.client(CONTROL).await?;
-        let found = client.list_containers(Some(options)).await.map_err(explain)?;
+        let found = client
+            .list_containers(Some(options))
+            .await
+            .map_err(explain)?;
         Ok(found
             .into_iter()
             .map(|line| Summary {
@@ -114,7 +118,13 @@ impl Docker {
     }
 
     async fn image_inner(&self, reference: &str) -> Result<Option<Image>> {
-        match self.client(CONTROL).await?.inspect_image(reference).await.map_err(explain) {
+        match self
+            .client(CONTROL)
+            .await?
+            .inspect_image(reference)
+            .await
+            .map_err(explain)
+        {
             Ok(found) => Ok(Some(view::image(found))),
             Err(Error::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
@@ -151,7 +161,9 @@ impl Runtime for Docker {
     fn inspect<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Container>> {
         async move {
             let client = self.client(CONTROL).await?;
-            Ok(view::container(client.inspect_container(id, None).await.map_err(explain)?))
+            Ok(view::container(
+                client.inspect_container(id, None).await.map_err(explain)?,
+            ))
         }
         .boxed()
     }
@@ -164,32 +176,56 @@ impl Runtime for Docker {
             };
             let client = self.client(CONTROL).await?;
             let body = create::body(spec);
-            Ok(client.create_container(Some(options), body).await.map_err(explain)?.id)
+            Ok(client
+                .create_container(Some(options), body)
+                .await
+                .map_err(explain)?
+                .id)
         }
         .boxed()
     }
 
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.client(CONTROL).await?.start_container(id, None).await.map_err(explain)
+            self.client(CONTROL)
+                .await?
+                .start_container(id, None)
+                .await
+                .map_err(explain)
         }
         .boxed()
     }
 
     fn kill<'a>(&'a self, id: &'a str, signal: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
-            let options = KillContainerOptions { signal: signal.to_owned() };
+            let options = KillContainerOptions {
+                signal: signal.to_owned(),
+            };
             let client = self.client(CONTROL).await?;
-            forgive(client.kill_container(id, Some(options)).await.map_err(explain))
+            forgive(
+                client
+                    .kill_container(id, Some(options))
+                    .await
+                    .map_err(explain),
+            )
         }
         .boxed()
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
-            let options = RemoveContainerOptions { force: true, v: true, link: false };
+            let options = RemoveContainerOptions {
+                force: true,
+                v: true,
+                link: false,
+            };
             let client = self.client(CONTROL).await?;
-            forgive(client.remove_container(id, Some(options)).await.map_err(explain))
+            forgive(
+                client
+                    .remove_container(id, Some(options))
+                    .await
+                    .map_err(explain),
+            )
         }
         .boxed()
     }
@@ -211,11 +247,16 @@ impl Runtime for Docker {
                 since: options.since_unix_s.unwrap_or(0) as i32,
                 until: 0,
                 timestamps: options.timestamps,
-                tail: options.tail_lines.map_or("all".into(), |lines| lines.to_string()),
+                tail: options
+                    .tail_lines
+                    .map_or("all".into(), |lines| lines.to_string()),
             };
             let client = self.client(STREAM).await?;
             let lines = client.logs(id, Some(options));
-            Ok(lines.map_ok(|chunk| chunk.into_bytes()).map_err(explain).boxed())
+            Ok(lines
+                .map_ok(|chunk| chunk.into_bytes())
+                .map_err(explain)
+                .boxed())
         }
         .boxed()
     }
@@ -229,7 +270,10 @@ impl Runtime for Docker {
             filters.insert("type".into(), vec!["container".into()]);
             let kinds = ["start", "die", "destroy"];
             filters.insert("event".into(), kinds.map(String::from).to_vec());
-            let options = EventsOptions { filters: Some(filters), ..EventsOptions::default() };
+            let options = EventsOptions {
+                filters: Some(filters),
+                ..EventsOptions::default()
+            };
             let stream = self.client(STREAM).await?.events(Some(options));
             // An error ends the stream as its end does: the reader lists and subscribes again.
             Ok(stream
@@ -251,7 +295,10 @@ impl Runtime for Docker {
     fn load(&self, archive: Bytes) -> BoxFuture<'_, Result<()>> {
         async move {
             let client = self.client(PULL).await?;
-            let options = ImportImageOptions { quiet: true, platform: None };
+            let options = ImportImageOptions {
+                quiet: true,
+                platform: None,
+            };
             let body = bollard::body_full(archive);
             let mut progress = std::pin::pin!(client.import_image(options, body, None));
             while progress.try_next().await.map_err(explain)?.is_some() {}
@@ -262,7 +309,10 @@ impl Runtime for Docker {
 }
 
 fn label_filters(labels: Vec<(&'static str, String)>) -> HashMap<String, Vec<String>> {
-    let wanted = labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let wanted = labels
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     HashMap::from([("label".to_owned(), wanted)])
 }
 
@@ -287,11 +337,17 @@ fn forgive(result: Result<()>) -> Result<()> {
 fn explain(error: bollard::errors::Error) -> Error {
     use bollard::errors::Error as Bollard;
     match error {
-        Bollard::DockerResponseServerError { status_code: 304, .. } => {
-            Error::Conflict("already so".into())
-        }
-        Bollard::DockerResponseServerError { status_code: 404, message } => Error::NotFound(message),
-        Bollard::DockerResponseServerError { status_code: 409, message } => Error::Conflict(message),
+        Bollard::DockerResponseServerError {
+            status_code: 304, ..
+        } => Error::Conflict("already so".into()),
+        Bollard::DockerResponseServerError {
+            status_code: 404,
+            message,
+        } => Error::NotFound(message),
+        Bollard::DockerResponseServerError {
+            status_code: 409,
+            message,
+        } => Error::Conflict(message),
         Bollard::DockerResponseServerError { message, .. } => Error::Refused(message),
         Bollard::DockerStreamError { error } => Error::Refused(error),
         other => Error::Unreachable(other.to_string()),

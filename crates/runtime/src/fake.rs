@@ -76,22 +76,31 @@ impl Fake {
     /// The id of the running container of a name prefix.
     pub fn running(&self, name_prefix: &str) -> Option<String> {
         let state = self.0.state.lock();
-        let mut found = state
-            .containers
-            .values()
-            .filter(|container| container.name.starts_with(name_prefix) && container.run.is_running());
+        let mut found = state.containers.values().filter(|container| {
+            container.name.starts_with(name_prefix) && container.run.is_running()
+        });
         found.next().map(|container| container.id.clone())
     }
 
     /// Names of all containers, running or not.
     pub fn names(&self) -> Vec<String> {
-        self.0.state.lock().containers.values().map(|container| container.name.clone()).collect()
+        self.0
+            .state
+            .lock()
+            .containers
+            .values()
+            .map(|container| container.name.clone())
+            .collect()
     }
 
     /// What a container was created from, by name prefix.
     pub fn spec(&self, name_prefix: &str) -> Option<ContainerSpec> {
         let state = self.0.state.lock();
-        state.specs.values().find(|spec| spec.name.starts_with(name_prefix)).cloned()
+        state
+            .specs
+            .values()
+            .find(|spec| spec.name.starts_with(name_prefix))
+            .cloned()
     }
 
     /// Changing calls so far, such as `start NAME`.
@@ -127,19 +136,37 @@ impl Fake {
     fn end(&self, id: &str, code: i32, oom: bool) -> bool {
         let finished_ms = self.0.clock.unix_ms();
         let mut state = self.0.state.lock();
-        let Some(container) = state.containers.get_mut(id) else { return false };
-        let Run::Running { started_ms } = container.run else { return false };
+        let Some(container) = state.containers.get_mut(id) else {
+            return false;
+        };
+        let Run::Running { started_ms } = container.run else {
+            return false;
+        };
         let error = String::new();
-        container.run = Run::Exited { code, oom, started_ms, finished_ms, error };
+        container.run = Run::Exited {
+            code,
+            oom,
+            started_ms,
+            finished_ms,
+            error,
+        };
         container.pid = 0;
         self.announce(container, EventKind::Died);
         true
     }
 
     fn announce(&self, container: &Container, kind: EventKind) {
-        let pod_uid = container.labels.get(labels::POD_UID).cloned().unwrap_or_default();
+        let pod_uid = container
+            .labels
+            .get(labels::POD_UID)
+            .cloned()
+            .unwrap_or_default();
         // Nobody listening is fine.
-        let _ = self.0.events.send(Event { id: container.id.clone(), pod_uid, kind });
+        let _ = self.0.events.send(Event {
+            id: container.id.clone(),
+            pod_uid,
+            kind,
+        });
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
@@ -153,7 +180,11 @@ impl Fake {
     fn create_now(&self, spec: &ContainerSpec) -> Result<String> {
         let created_ms = self.0.clock.unix_ms();
         self.with(|state| {
-            if state.containers.values().any(|container| container.name == spec.name) {
+            if state
+                .containers
+                .values()
+                .any(|container| container.name == spec.name)
+            {
                 return Err(Error::Conflict(format!("the name {} is in use", spec.name)));
             }
             let id = format!("{:064x}", self.0.next_id.fetch_add(1, Ordering::Relaxed));
@@ -205,25 +236,39 @@ fn image_id(reference: &str) -> String {
 }
 
 fn image_of(reference: &str) -> Image {
-    Image { id: image_id(reference), digests: Vec::new(), user: String::new(), size_bytes: 1 }
+    Image {
+        id: image_id(reference),
+        digests: Vec::new(),
+        user: String::new(),
+        size_bytes: 1,
+    }
 }
 
 impl Runtime for Fake {
     fn info(&self) -> BoxFuture<'_, Result<Info>> {
-        let info = Info { version: "fake://1".into(), ..Info::default() };
+        let info = Info {
+            version: "fake://1".into(),
+            ..Info::default()
+        };
         std::future::ready(self.with(|_| Ok(info))).boxed()
     }
 
     fn list(&self, wanted: Vec<(&'static str, String)>) -> BoxFuture<'_, Result<Vec<Summary>>> {
         let matches = |container: &&Container| {
-            wanted.iter().all(|(name, value)| container.labels.get(*name) == Some(value))
+            wanted
+                .iter()
+                .all(|(name, value)| container.labels.get(*name) == Some(value))
         };
         let found = self.with(|state| {
-            let found = state.containers.values().filter(matches).map(|container| Summary {
-                id: container.id.clone(),
-                labels: container.labels.clone(),
-                running: container.run.is_running(),
-            });
+            let found = state
+                .containers
+                .values()
+                .filter(matches)
+                .map(|container| Summary {
+                    id: container.id.clone(),
+                    labels: container.labels.clone(),
+                    running: container.run.is_running(),
+                });
             Ok(found.collect())
         });
         std::future::ready(found).boxed()
@@ -231,8 +276,18 @@ impl Runtime for Fake {
 
     fn inspect<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Container>> {
         let found = self.with(|state| {
-            let by_name = || state.containers.values().find(|container| container.name == id);
-            state.containers.get(id).or_else(by_name).cloned().ok_or_else(|| absent(id))
+            let by_name = || {
+                state
+                    .containers
+                    .values()
+                    .find(|container| container.name == id)
+            };
+            state
+                .containers
+                .get(id)
+                .or_else(by_name)
+                .cloned()
+                .ok_or_else(|| absent(id))
         });
         std::future::ready(found).boxed()
     }
@@ -248,7 +303,10 @@ impl Runtime for Fake {
 
     fn kill<'a>(&'a self, id: &'a str, signal: &'a str) -> BoxFuture<'a, Result<()>> {
         let ignored = self.with(|state| {
-            let name = state.containers.get(id).map_or("?", |container| container.name.as_str());
+            let name = state
+                .containers
+                .get(id)
+                .map_or("?", |container| container.name.as_str());
             state.calls.push(format!("{signal} {name}"));
             Ok(state.ignores_sigterm && signal != "SIGKILL")
         });
@@ -274,7 +332,10 @@ impl Runtime for Fake {
 
     fn exec<'a>(&'a self, _id: &'a str, _argv: &'a [String]) -> BoxFuture<'a, Result<ExecResult>> {
         let code = self.with(|state| Ok(state.exec_code));
-        let result = code.map(|code| ExecResult { code, output: String::new() });
+        let result = code.map(|code| ExecResult {
+            code,
+            output: String::new(),
+        });
         std::future::ready(result).boxed()
     }
 
@@ -311,7 +372,9 @@ impl Runtime for Fake {
         let outcome = self.with(|state| {
             state.calls.push(format!("pull {reference}"));
             if state.absent_images.contains(reference) {
-                return Err(Error::NotFound(format!("manifest for {reference} not found")));
+                return Err(Error::NotFound(format!(
+                    "manifest for {reference} not found"
+                )));
             }
             Ok(image_of(reference))
         });

@@ -109,5 +109,7 @@ fn mount(mount: &Mount) -> DockerMount {
 }
 
 fn to_map(map: &std::collections::BTreeMap<String, String>) -> HashMap<String, String> {
-    map.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    map.iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

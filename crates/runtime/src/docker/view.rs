@@ -31,7 +31,11 @@ pub fn container(found: ContainerInspectResponse) -> Container {
     };
     Container {
         id: found.id.unwrap_or_default(),
-        name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        name: found
+            .name
+            .unwrap_or_default()
+            .trim_start_matches('/')
+            .to_owned(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         run,
         pid: state.pid.unwrap_or(0).max(0) as u32,
@@ -50,7 +54,10 @@ pub fn image(found: ImageInspect) -> Image {
     Image {
         id: found.id.unwrap_or_default(),
         digests: found.repo_digests.unwrap_or_default(),
-        user: found.config.and_then(|config| config.user).unwrap_or_default(),
+        user: found
+            .config
+            .and_then(|config| config.user)
+            .unwrap_or_default(),
         size_bytes: found.size.unwrap_or(0).max(0) as u64,
     }
 }
@@ -59,7 +66,10 @@ pub fn image(found: ImageInspect) -> Image {
 pub fn info(found: SystemInfo) -> Info {
     Info {
         version: format!("docker://{}", found.server_version.unwrap_or_default()),
-        cgroup_driver: found.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
+        cgroup_driver: found
+            .cgroup_driver
+            .map(|driver| driver.to_string())
+            .unwrap_or_default(),
         os_image: found.operating_system.unwrap_or_default(),
         kernel_version: found.kernel_version.unwrap_or_default(),
         root_dir: found.docker_root_dir.unwrap_or_default(),
@@ -76,7 +86,11 @@ pub fn event(message: EventMessage) -> Option<Event> {
     };
     let actor = message.actor?;
     let pod_uid = actor.attributes?.remove(labels::POD_UID)?;
-    Some(Event { id: actor.id?, pod_uid, kind })
+    Some(Event {
+        id: actor.id?,
+        pod_uid,
+        kind,
+    })
 }
 
 /// Docker's zero time (year 1) and garbage are 0.
@@ -91,7 +105,10 @@ mod tests {
 
     #[test]
     fn dockers_times_become_unix_milliseconds() {
-        assert_eq!(unix_ms(Some("2026-11-22T17:12:47.847664457Z")), 1_795_367_567_847);
+        assert_eq!(
+            unix_ms(Some("2026-11-22T17:12:47.847664457Z")),
+            1_795_367_567_847
+        );
         assert_eq!(unix_ms(Some("0001-01-01T00:00:00Z")), 0);
     }
 }

@@ -1,0 +1,149 @@
+//! Work within a pod's network namespace.
+//!
+//! A thread that entered a namespace never comes back to serve others: each piece of work gets a thread of its own
+//! with a small executor, and the thread ends with it.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd as _;
+
+use futures::TryStreamExt as _;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth};
+use rtnetlink::packet_route::route::RouteScope;
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use tokio::sync::oneshot;
+
+use super::{kernel, links, programs, unless};
+use crate::Result;
+
+/// The pod's name for its link.
+const POD_LINK: &str = "eth0";
+
+/// What a pod's namespace is to get.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name of the host's end.
+    pub host_link: String,
+    /// The pod's address.
+    pub address: Ipv4Addr,
+    /// The bridge's address.
+    pub gateway: Ipv4Addr,
+    /// Largest packet.
+    pub mtu: u32,
+}
+
+/// Whether the pod of a process has its link, address and host end.
+pub async fn is_connected(pid: u32, plan: &Plan) -> Result<bool> {
+    let address = plan.address;
+    within(pid, move |handle, _host| async move {
+        let Some(index) = links::index_of(&handle, POD_LINK).await? else {
+            return Ok(false);
+        };
+        let mut addresses = handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute();
+        let list = |error| kernel("list addresses", &error);
+        while let Some(found) = addresses.try_next().await.map_err(list)? {
+            if found
+                .attributes
+                .contains(&AddressAttribute::Local(IpAddr::V4(address)))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+    .await
+}
+
+/// Makes the link between the pod of a process and the host, with address and routes on the pod's side.
+pub async fn connect(pid: u32, plan: Plan) -> Result<()> {
+    within(pid, move |handle, host| async move {
+        if let Some(index) = links::index_of(&handle, POD_LINK).await? {
+            let gone = handle.link().del(index).execute().await;
+            unless(gone, &[Errno::ENODEV], "delete a half-made link")?;
+        }
+        let peer = LinkUnspec::new_with_name(&plan.host_link)
+            .mtu(plan.mtu)
+            .setns_by_fd(host.as_raw_fd())
+            .build();
+        let pair = LinkVeth::new(POD_LINK, &plan.host_link)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .mtu(plan.mtu)
+            .build();
+        let made = handle.link().add(pair).execute().await;
+        unless(made, &[], format!("create link {}", plan.host_link))?;
+        // A neighbour is reached through the gateway too: no redirects, please.
+        for scope in ["all", POD_LINK] {
+            let setting = format!("net/ipv4/conf/{scope}/accept_redirects");
+            if let Err(error) = programs::set_sysctl(&setting, "0") {
+                tracing::debug!(%error, "redirects stay accepted");
+            }
+        }
+        up(&handle, "lo").await?;
+        let index = up(&handle, POD_LINK).await?;
+        let address = handle.address().add(index, IpAddr::V4(plan.address), 32);
+        unless(address.execute().await, &[Errno::EEXIST], "a pod's address")?;
+        let gateway = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(plan.gateway, 32)
+            .output_interface(index)
+            .scope(RouteScope::Link)
+            .build();
+        let added = handle.route().add(gateway).execute().await;
+        unless(added, &[Errno::EEXIST], "a pod's route to its gateway")?;
+        let default = RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(plan.gateway)
+            .output_interface(index)
+            .build();
+        let added = handle.route().add(default).execute().await;
+        unless(added, &[Errno::EEXIST], "a pod's default route")
+    })
+    .await
+}
+
+async fn up(handle: &Handle, name: &str) -> Result<u32> {
+    let message = LinkUnspec::new_with_name(name).up().build();
+    unless(
+        handle.link().set(message).execute().await,
+        &[],
+        format!("set {name} up"),
+    )?;
+    Ok(links::index_of(handle, name).await?.unwrap_or(0))
+}
+
+/// Runs `work` on a thread within the network namespace of a process, with the host's namespace at hand.
+async fn within<T, W, F>(pid: u32, work: W) -> Result<T>
+where
+    T: Send + 'static,
+    W: FnOnce(Handle, File) -> F + Send + 'static,
+    F: Future<Output = Result<T>>,
+{
+    let (sender, receiver) = oneshot::channel();
+    let body = move || -> Result<T> {
+        let failed = |error: std::io::Error| kernel(format!("network of process {pid}"), &error);
+        let host = File::open("/proc/thread-self/ns/net").map_err(failed)?;
+        let namespace = File::open(format!("/proc/{pid}/ns/net")).map_err(failed)?;
+        setns(&namespace, CloneFlags::CLONE_NEWNET)
+            .map_err(|error| kernel(format!("enter the network of process {pid}"), &error))?;
+        let executor = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(failed)?;
+        executor.block_on(async move { work(super::connect()?, host).await })
+    };
+    std::thread::Builder::new()
+        .name("pod-network".into())
+        .spawn(move || {
+            // A caller that went away needs no answer.
+            let _ = sender.send(body());
+        })
+        .map_err(|error| kernel("start a thread", &error))?;
+    receiver
+        .await
+        .map_err(|error| kernel("work in a pod's network", &error))?
+}
