@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The kinds that Kontiki serves and all that follows from a kind: names, schema, defaulting, validation, printer
+//! columns, discovery, OpenAPI. A kind is one file in `kinds/` and one line in `kinds::KINDS`.
+//!
+//! Deliberately absent: I/O, clocks, the store. Objects are `serde_json::Value`s here; typed structs
+//! (`k8s_openapi`) live only inside defaulting and validation.
+
+pub mod cron;
+pub mod discovery;
+pub mod field_error;
+pub mod kind;
+pub mod kinds;
+pub mod meta;
+pub mod openapi;
+pub mod podspec;
+pub mod quantity;
+pub mod scale;
+pub mod scheduling;
+pub mod schema;
+pub mod selector;
+pub mod stored;
+pub mod table;
+pub mod time;
+
+pub use field_error::{ErrorKind, FieldError};
+pub use k8s_openapi;
+pub use kind::{Column, Gvk, Hooks, Kind, Subresource};
+pub use kinds::{KINDS, by_gvk, by_path, by_resource};

@@ -1,0 +1,217 @@
+//! Discovery documents: `/api`, `/apis`, one resource list per group version, and the aggregated form that kubectl
+//! asks for first. All computed from `KINDS`.
+
+use serde_json::{Value, json};
+
+use crate::kind::{Kind, Subresource};
+use crate::kinds::KINDS;
+
+/// Verbs of every kind, as discovery lists them.
+pub const VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// Group versions in the order of `KINDS`.
+pub fn group_versions() -> Vec<(&'static str, &'static str)> {
+    let mut known = Vec::new();
+    for kind in KINDS {
+        if !known.contains(&(kind.group, kind.version)) {
+            known.push((kind.group, kind.version));
+        }
+    }
+    known
+}
+
+/// `v1`, `apps/v1`.
+pub fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// The kinds of a group version.
+pub fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().copied().filter(move |kind| kind.group == group && kind.version == version)
+}
+
+/// `/api`.
+pub fn api_versions(server_address: &str) -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [
+            {"clientCIDR": "0.0.0.0/0", "serverAddress": server_address},
+        ],
+    })
+}
+
+/// `/apis`.
+pub fn api_group_list() -> Value {
+    let groups: Vec<Value> = named_groups().map(api_group).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// `/apis/{group}`; `None` for a group that is not served.
+pub fn group(group: &str) -> Option<Value> {
+    let mut document = named_groups().find(|known| *known == group).map(api_group)?;
+    document["kind"] = "APIGroup".into();
+    document["apiVersion"] = "v1".into();
+    Some(document)
+}
+
+fn named_groups() -> impl Iterator<Item = &'static str> {
+    let groups = group_versions().into_iter().map(|(group, _)| group);
+    groups.filter(|group| !group.is_empty())
+}
+
+fn api_group(group: &str) -> Value {
+    let versions = group_versions().into_iter().filter(|(known, _)| *known == group);
+    let versions: Vec<Value> = versions
+        .map(|(group, version)| {
+            json!({"groupVersion": group_version(group, version), "version": version})
+        })
+        .collect();
+    json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
+}
+
+/// `/api/v1`, `/apis/{group}/{version}`; `None` when not served.
+pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+    let resources: Vec<Value> = kinds_of(group, version).flat_map(resources).collect();
+    (!resources.is_empty()).then(|| {
+        json!({
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": group_version(group, version),
+            "resources": resources,
+        })
+    })
+}
+
+fn resources(kind: &'static Kind) -> Vec<Value> {
+    let mut resource = json!({
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": VERBS,
+    });
+    if !kind.short_names.is_empty() {
+        resource["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        resource["categories"] = json!(kind.categories);
+    }
+    let mut resources = vec![resource];
+    for subresource in kind.subresources {
+        let (group, version, name) = subresource_kind(kind, *subresource);
+        let mut resource = json!({
+            "name": format!("{}/{}", kind.plural, subresource.name()),
+            "singularName": "",
+            "namespaced": kind.namespaced,
+            "kind": name,
+            "verbs": subresource.verbs(),
+        });
+        if (group, version) != (kind.group, kind.version) {
+            resource["group"] = group.into();
+            resource["version"] = version.into();
+        }
+        resources.push(resource);
+    }
+    resources
+}
+
+/// Group, version and kind of what a subresource reads and writes.
+pub fn subresource_kind(
+    kind: &Kind,
+    subresource: Subresource,
+) -> (&'static str, &'static str, &'static str) {
+    match subresource {
+        Subresource::Scale => ("autoscaling", "v1", "Scale"),
+        Subresource::Eviction => ("policy", "v1", "Eviction"),
+        Subresource::Binding => ("", "v1", "Binding"),
+        Subresource::Status | Subresource::Log | Subresource::Finalize => {
+            (kind.group, kind.version, kind.kind)
+        }
+    }
+}
+
+/// Aggregated discovery (`apidiscovery.k8s.io/v2`) of the core group (`/api`) or of all named groups (`/apis`).
+pub fn aggregated(core: bool) -> Value {
+    let groups: Vec<&str> = if core { vec![""] } else { named_groups().collect() };
+    let items = groups.into_iter().map(|group| {
+        let versions = group_versions().into_iter().filter(|(known, _)| *known == group);
+        let versions: Vec<Value> = versions
+            .map(|(group, version)| {
+                let resources: Vec<Value> =
+                    kinds_of(group, version).map(aggregated_resource).collect();
+                json!({"version": version, "resources": resources, "freshness": "Current"})
+            })
+            .collect();
+        let metadata = if group.is_empty() {
+            json!({"creationTimestamp": null})
+        } else {
+            json!({"name": group, "creationTimestamp": null})
+        };
+        json!({"metadata": metadata, "versions": versions})
+    });
+    let items: Vec<Value> = items.collect();
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    })
+}
+
+fn aggregated_resource(kind: &'static Kind) -> Value {
+    let gvk = |(group, version, kind): (&str, &str, &str)| {
+        json!({"group": group, "version": version, "kind": kind})
+    };
+    let mut resource = json!({
+        "resource": kind.plural,
+        "responseKind": gvk((kind.group, kind.version, kind.kind)),
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "verbs": VERBS,
+    });
+    if !kind.short_names.is_empty() {
+        resource["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        resource["categories"] = json!(kind.categories);
+    }
+    if !kind.subresources.is_empty() {
+        let subresources = kind.subresources.iter().map(|subresource| {
+            json!({
+                "subresource": subresource.name(),
+                "responseKind": gvk(subresource_kind(kind, *subresource)),
+                "verbs": subresource.verbs(),
+            })
+        });
+        resource["subresources"] = subresources.collect();
+    }
+    resource
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_discovered_both_ways() {
+        let aggregated = [aggregated(true), aggregated(false)].map(|list| list.to_string());
+        for kind in KINDS {
+            let list = resource_list(kind.group, kind.version).unwrap();
+            let names: Vec<&str> = list["resources"].as_array().unwrap().iter()
+                .filter_map(|resource| resource["name"].as_str()).collect();
+            assert!(names.contains(&kind.plural), "{kind:?}");
+            let named = format!("\"resource\":\"{}\"", kind.plural);
+            assert!(aggregated.iter().any(|list| list.contains(&named)), "{kind:?}");
+        }
+        assert!(resource_list("nope", "v1").is_none());
+    }
+
+    #[test]
+    fn groups_are_listed() {
+        assert_eq!(api_group_list()["groups"].as_array().unwrap().len(), 4);
+        assert_eq!(group("apps").unwrap()["preferredVersion"]["groupVersion"], "apps/v1");
+        assert!(group("").is_none() && group("nope").is_none());
+    }
+}

@@ -1,0 +1,389 @@
+//! `Kind`: all that the rest of the system knows of one kind, as data and functions.
+//!
+//! What each kind does of its own stands in `Hooks`; what all kinds do alike (metadata, status reset, generation)
+//! is done here, once. Not here: names of kinds.
+
+use std::sync::{Arc, OnceLock};
+
+use k8s_openapi::Resource;
+use kontiki_base::status::Status;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::Value;
+
+use crate::field_error::{FieldError, invalid_status};
+use crate::kinds;
+use crate::meta::names::NameRule;
+use crate::meta::{self, Meta};
+use crate::schema::{self, Schema};
+
+/// Group, version and kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Gvk {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// Version, such as `v1`.
+    pub version: &'static str,
+    /// Kind, such as `Deployment`.
+    pub kind: &'static str,
+}
+
+/// A resource below an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subresource {
+    /// `status`.
+    Status,
+    /// `scale` (autoscaling/v1 Scale).
+    Scale,
+    /// `binding` (pods).
+    Binding,
+    /// `eviction` (pods, policy/v1 Eviction).
+    Eviction,
+    /// `log` (pods, plain text).
+    Log,
+    /// `finalize` (namespaces).
+    Finalize,
+}
+
+impl Subresource {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Status, Self::Scale, Self::Binding, Self::Eviction, Self::Log, Self::Finalize];
+
+    /// The last segment of its URL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+            Self::Log => "log",
+            Self::Finalize => "finalize",
+        }
+    }
+
+    /// The subresource of that URL segment.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|subresource| subresource.name() == name)
+    }
+
+    /// Verbs served, as discovery lists them.
+    pub const fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Self::Status | Self::Scale => &["get", "patch", "update"],
+            Self::Binding | Self::Eviction => &["create"],
+            Self::Log => &["get"],
+            Self::Finalize => &["update"],
+        }
+    }
+}
+
+/// A column of `kubectl get`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Heading.
+    pub name: &'static str,
+    /// `string`, `integer`, ...
+    pub kind: &'static str,
+    /// `name` for the first column, else empty.
+    pub format: &'static str,
+    /// What it shows.
+    pub description: &'static str,
+    /// 0, or 1 for `-o wide` only.
+    pub priority: i32,
+}
+
+impl Column {
+    /// The object's name, the first column of every kind.
+    pub const NAME: Self = Self {
+        name: "Name",
+        kind: "string",
+        format: "name",
+        description: meta::NAME_DESCRIPTION,
+        priority: 0,
+    };
+    /// The object's age, mostly the last narrow column.
+    pub const AGE: Self = Self {
+        name: "Age",
+        kind: "string",
+        format: "",
+        description: meta::AGE_DESCRIPTION,
+        priority: 0,
+    };
+
+    /// A text column.
+    pub const fn text(name: &'static str, description: &'static str) -> Self {
+        Self { name, kind: "string", format: "", description, priority: 0 }
+    }
+
+    /// A column of another type, such as `integer`.
+    pub const fn typed(
+        name: &'static str,
+        kind: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, kind, format: "", description, priority: 0 }
+    }
+
+    /// The same, for `-o wide` only.
+    pub const fn wide(self) -> Self {
+        Self { priority: 1, ..self }
+    }
+}
+
+/// What a kind does of its own. `Hooks::NONE` does nothing.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// Fills in defaults.
+    pub default: fn(&mut Value),
+    /// Before a create, after the common steps: fields that a user may not set.
+    pub prepare_create: fn(&mut Value),
+    /// Before an update `(new, old)`, after the common steps: fields that keep their old value.
+    pub prepare_update: fn(&mut Value, &Value),
+    /// Before an update of the status subresource `(new, old)`, after the common steps.
+    pub prepare_status: fn(&mut Value, &Value),
+    /// Rules beyond metadata: `(new, old)`; `old` is `None` for a create.
+    pub validate: fn(&Value, Option<&Value>) -> Vec<FieldError>,
+    /// Rules of a status update beyond metadata: `(new, old)`.
+    pub validate_status: fn(&Value, &Value) -> Vec<FieldError>,
+    /// Warnings for the client, of a create or update `(new, old)`.
+    pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    /// Table cells, one for each of the kind's columns: `(object, now in unix ms)`.
+    pub row: fn(&Value, u64) -> Vec<Value>,
+    /// Selectable fields beyond `metadata.name` and `metadata.namespace`, in the order of `Kind::selectable`.
+    pub fields: fn(&Value) -> Vec<(&'static str, String)>,
+}
+
+impl Hooks {
+    /// Hooks that do nothing; rows of name and age.
+    pub const NONE: Self = Self {
+        default: |_| (),
+        prepare_create: |_| (),
+        prepare_update: |_, _| (),
+        prepare_status: |_, _| (),
+        validate: |_, _| Vec::new(),
+        validate_status: |_, _| Vec::new(),
+        warnings: |_, _| Vec::new(),
+        row: |object, now_unix_ms| {
+            vec![crate::table::name(object), crate::table::age(object, now_unix_ms)]
+        },
+        fields: |_| Vec::new(),
+    };
+}
+
+/// One kind. A file in `kinds/` makes it with `..Kind::of::<TheType>()`.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// Kind, such as `Deployment`.
+    pub kind: &'static str,
+    /// URL segment, such as `deployments`.
+    pub plural: &'static str,
+    /// As people type it, such as `deployment`.
+    pub singular: &'static str,
+    /// Such as `deploy`.
+    pub short_names: &'static [&'static str],
+    /// Such as `all`.
+    pub categories: &'static [&'static str],
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+    /// Resources below an object.
+    pub subresources: &'static [Subresource],
+    /// Columns of the Table answer.
+    pub columns: &'static [Column],
+    /// Selectable fields beyond `metadata.name` and `metadata.namespace`.
+    pub selectable: &'static [&'static str],
+    /// Rule of `metadata.name`.
+    pub name_rule: NameRule,
+    /// Whether `metadata.generation` counts changes outside of metadata and status.
+    pub counts_generation: bool,
+    /// Whether a delete waits for a grace period (pods).
+    pub graceful_delete: bool,
+    /// Whether a PUT on an absent name creates (upstream's `AllowCreateOnUpdate`).
+    pub create_on_update: bool,
+    /// Whether a PUT without resourceVersion overwrites (upstream's `AllowUnconditionalUpdate`).
+    pub unconditional_update: bool,
+    /// What the kind does of its own.
+    pub hooks: Hooks,
+    /// Root of its schema.
+    pub definition: fn(&mut SchemaGenerator) -> schemars::Schema,
+}
+
+impl Kind {
+    /// The names and the schema of a k8s-openapi type, all else at its most common.
+    pub const fn of<T: Resource + JsonSchema>() -> Self {
+        Self {
+            group: T::GROUP,
+            version: T::VERSION,
+            kind: T::KIND,
+            plural: T::URL_PATH_SEGMENT,
+            singular: "",
+            short_names: &[],
+            categories: &[],
+            namespaced: true,
+            subresources: &[],
+            columns: &[Column::NAME, Column::AGE],
+            selectable: &[],
+            name_rule: meta::names::subdomain,
+            counts_generation: false,
+            graceful_delete: false,
+            create_on_update: false,
+            unconditional_update: true,
+            hooks: Hooks::NONE,
+            definition: |generator| generator.subschema_for::<T>(),
+        }
+    }
+
+    fn slot(&self) -> &'static kinds::Slot {
+        kinds::slot(self.group, self.plural)
+    }
+
+    /// The resource id used in state keys and messages: `pods`, `deployments.apps`.
+    pub fn resource(&self) -> &'static Arc<str> {
+        &self.slot().resource
+    }
+
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> &'static str {
+        &self.slot().api_version
+    }
+
+    /// Group, version and kind.
+    pub const fn gvk(&self) -> Gvk {
+        Gvk { group: self.group, version: self.version, kind: self.kind }
+    }
+
+    /// The kind of its lists, such as `PodList`.
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
+    /// Its schema, compiled at first use.
+    pub fn schema(&self) -> &'static Schema {
+        let slot = self.slot();
+        slot.schema.get_or_init(|| schema::compile(self))
+    }
+
+    /// Whether it has that subresource.
+    pub fn has(&self, subresource: Subresource) -> bool {
+        self.subresources.contains(&subresource)
+    }
+
+    /// Whether it has a status subresource.
+    pub fn has_status(&self) -> bool {
+        self.has(Subresource::Status)
+    }
+
+    /// Fills in defaults. Call after `schema::check`.
+    pub fn default(&self, object: &mut Value) {
+        (self.hooks.default)(object);
+    }
+
+    /// Before a create: drops what a user may not set, starts the generation.
+    pub fn prepare_create(&self, object: &mut Value) {
+        if let Some(fields) = object.as_object_mut()
+            && self.has_status()
+        {
+            fields.remove("status");
+        }
+        meta::prepare_create(object, self.counts_generation);
+        (self.hooks.prepare_create)(object);
+    }
+
+    /// Before an update: keeps the old status and what of metadata cannot change, counts the generation.
+    pub fn prepare_update(&self, new: &mut Value, old: &Value) {
+        if self.has_status() {
+            copy_field(new, old, "status");
+        }
+        meta::prepare_update(new, old);
+        (self.hooks.prepare_update)(new, old);
+        if self.counts_generation {
+            meta::count_generation(new, old);
+        }
+    }
+
+    /// Before an update of the status subresource: all but the status (and managed fields) keeps its old value.
+    pub fn prepare_status(&self, new: &mut Value, old: &Value) {
+        meta::prepare_status(new, old);
+        (self.hooks.prepare_status)(new, old);
+    }
+
+    /// All broken rules of a create or update, metadata included.
+    pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut errors = match old {
+            None => meta::validate(new, self.namespaced, self.name_rule),
+            Some(old) => meta::validate_update(new, old),
+        };
+        errors.extend((self.hooks.validate)(new, old));
+        errors
+    }
+
+    /// All broken rules of a status update, metadata included.
+    pub fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = meta::validate_update(new, old);
+        errors.extend((self.hooks.validate_status)(new, old));
+        errors
+    }
+
+    /// Warnings for the client.
+    pub fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        (self.hooks.warnings)(new, old)
+    }
+
+    /// Table cells of one object.
+    pub fn row(&self, object: &Value, now_unix_ms: u64) -> Vec<Value> {
+        let cells = (self.hooks.row)(object, now_unix_ms);
+        debug_assert_eq!(cells.len(), self.columns.len(), "{} columns", self.kind);
+        cells
+    }
+
+    /// Selectable fields beyond `metadata.name` and `metadata.namespace`.
+    pub fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        (self.hooks.fields)(object)
+    }
+
+    /// Whether a field selector may name `field`.
+    pub fn can_select(&self, field: &str) -> bool {
+        field == "metadata.name"
+            || (self.namespaced && field == "metadata.namespace")
+            || self.selectable.contains(&field)
+    }
+
+    /// The `Invalid` answer for broken rules of `object`.
+    pub fn invalid(&self, object: &Value, errors: &[FieldError]) -> Status {
+        let meta = Meta::of(object);
+        let name = if meta.name().is_empty() { meta.generate_name() } else { meta.name() };
+        invalid_status(self.group, self.kind, name, errors)
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kind({})", self.resource())
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.gvk() == other.gvk()
+    }
+}
+
+impl Eq for Kind {}
+
+/// Sets a top-level field of `new` to what it is in `old`.
+pub fn copy_field(new: &mut Value, old: &Value, field: &str) {
+    let Some(fields) = new.as_object_mut() else { return };
+    match old.get(field) {
+        Some(value) => {
+            fields.insert(field.to_owned(), value.clone());
+        }
+        None => {
+            fields.remove(field);
+        }
+    }
+}
+
+pub(crate) static SLOTS: OnceLock<Vec<kinds::Slot>> = OnceLock::new();
