@@ -1,8 +1,8 @@
 //! The verbs of the Kubernetes API, protocol-neutral: who may, is the body right, what is proposed, what is
 //! answered. The gateway (REST) and rpc (gRPC) are two thin faces of [`ApiServer`].
 //!
-//! The road of a write: authorize ▸ schema check ▸ strategy (`prepare_*`) ▸ default ▸ validate ▸ managed fields ▸
-//! one proposal. The road of a read: authorize ▸ barrier or a wait for a revision ▸ snapshot.
+//! The road of a write: authorize ▸ decode and schema check ▸ default ▸ managed fields ▸ strategy (`prepare_*`) ▸
+//! addresses ▸ validate ▸ one proposal. The road of a read: authorize ▸ barrier or a wait for a revision ▸ snapshot.
 //!
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
@@ -10,10 +10,24 @@ pub mod authn;
 mod authz;
 pub mod backend;
 mod body;
+mod decode;
+mod errors;
+mod history;
+mod modify;
 mod options;
+mod page_token;
+mod patch;
+mod revision;
+mod scale;
+mod selection;
 mod server;
+mod services;
+mod ssa;
+mod subresources;
+pub mod testing;
 mod tunnel;
 mod verbs;
+pub mod write;
 
 pub use backend::Backend;
 pub use body::Body;
@@ -22,5 +36,5 @@ pub use options::{
     Propagation, Target, User, WatchEvent, WatchOptions, WriteOptions, Written,
 };
 pub use server::{ApiServer, Options};
-pub use tunnel::{LogOptions, LogRequest, LogStream, NodeLiveness, NodeTunnel, NoNodes};
-pub use verbs::WatchStream;
+pub use tunnel::{LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeTunnel};
+pub use verbs::watch::WatchStream;

@@ -106,6 +106,9 @@ pub struct Details {
     /// Seconds to wait before a retry; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry_after_seconds: u32,
+    /// Token with which an expired list may go on: `metadata.continue` of the `Status`, not a detail on the wire.
+    #[serde(skip)]
+    pub continue_: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -201,6 +204,9 @@ impl Status {
             "code": self.reason.http_code(),
         });
         if let Some(details) = &self.details {
+            if !details.continue_.is_empty() {
+                status["metadata"]["continue"] = details.continue_.clone().into();
+            }
             status["details"] = serde_json::to_value(details).unwrap_or_default();
         }
         status

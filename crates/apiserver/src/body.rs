@@ -1,0 +1,183 @@
+//! A request body as a JSON tree, with what the tree can't say: fields that came twice.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use kontiki_base::limits;
+use kontiki_base::status::{Reason, Status};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// A decoded request body.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Body {
+    /// The tree.
+    pub value: Value,
+    /// Paths of fields that came twice, the last one having won.
+    pub duplicates: Vec<String>,
+}
+
+impl Body {
+    /// Decodes JSON.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Status> {
+        if bytes.len() > limits::REQUEST_BYTES {
+            return Err(Status::new(
+                Reason::RequestEntityTooLarge,
+                format!(
+                    "Request entity too large: limit is {}",
+                    limits::REQUEST_BYTES
+                ),
+            ));
+        }
+        let duplicates = RefCell::new(Vec::new());
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let tree = Tree {
+            path: String::new(),
+            depth: 0,
+            duplicates: &duplicates,
+        };
+        let value = tree
+            .deserialize(&mut reader)
+            .and_then(|value| reader.end().map(|()| value));
+        let value = value.map_err(|error| {
+            Status::bad_request(format!("the object provided is unrecognized: {error}"))
+        })?;
+        Ok(Self {
+            value,
+            duplicates: duplicates.into_inner(),
+        })
+    }
+}
+
+impl From<Value> for Body {
+    fn from(value: Value) -> Self {
+        Self {
+            value,
+            duplicates: Vec::new(),
+        }
+    }
+}
+
+/// Builds one value, and knows where in the document it is.
+struct Tree<'a> {
+    path: String,
+    depth: usize,
+    duplicates: &'a RefCell<Vec<String>>,
+}
+
+impl Tree<'_> {
+    fn child<E: Error>(&self, step: &str) -> Result<Self, E> {
+        if self.depth >= limits::NESTING_DEPTH {
+            return Err(E::custom(format!(
+                "nested deeper than {}",
+                limits::NESTING_DEPTH
+            )));
+        }
+        let path = match (self.path.is_empty(), step.starts_with('[')) {
+            (true, _) => step.to_owned(),
+            (false, true) => format!("{}{step}", self.path),
+            (false, false) => format!("{}.{step}", self.path),
+        };
+        Ok(Self {
+            path,
+            depth: self.depth + 1,
+            duplicates: self.duplicates,
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) =
+            access.next_element_seed(self.child(&format!("[{}]", items.len()))?)?
+        {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            let child = self.child(&name)?;
+            let path = child.path.clone();
+            let value = access.next_value_seed(child)?;
+            if fields.insert(name, value).is_some() {
+                self.duplicates.borrow_mut().push(path);
+            }
+        }
+        Ok(Value::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_last_of_two_fields_wins_and_is_reported() {
+        let body = br#"{"spec":{"c":[{"a":1,"a":2}],"r":1,"r":2},"x":1.5,"n":null}"#;
+        let body = Body::from_json(body).unwrap();
+        let expected = json!({"spec": {"c": [{"a": 2}], "r": 2}, "x": 1.5, "n": null});
+        assert_eq!(body.value, expected);
+        assert_eq!(body.duplicates, ["spec.c[0].a", "spec.r"]);
+    }
+
+    #[test]
+    fn garbage_depth_and_size_are_refused() {
+        let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+        for bad in ["", "{", "{} {}", deep.as_str()] {
+            assert_eq!(
+                Body::from_json(bad.as_bytes()).unwrap_err().reason,
+                Reason::BadRequest
+            );
+        }
+        let large = vec![b' '; limits::REQUEST_BYTES + 1];
+        let status = Body::from_json(&large).unwrap_err();
+        assert_eq!(status.reason, Reason::RequestEntityTooLarge);
+    }
+}

@@ -1,0 +1,119 @@
+//! How merges see a schema: what is a leaf, what tells list items apart, what a strategic merge does with a field.
+
+use std::collections::BTreeMap;
+
+use kontiki_api::schema::{ListKind, Merge, Schema};
+use serde_json::Value;
+
+use super::fieldset::Element;
+
+/// A place in a schema. Nothing is known of places that the schema doesn't name: they are leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape<'a> {
+    schema: Option<&'a Schema>,
+    /// The field that led here makes its value one.
+    is_atomic: bool,
+}
+
+impl<'a> Shape<'a> {
+    pub(crate) fn of(schema: &'a Schema) -> Self {
+        Self {
+            schema: Some(schema),
+            is_atomic: false,
+        }
+    }
+
+    const UNKNOWN: Self = Self {
+        schema: None,
+        is_atomic: false,
+    };
+
+    /// Whether `value` is one value here: a scalar, or a list or map that merges as a whole.
+    pub(crate) fn is_leaf_for(self, value: &Value) -> bool {
+        let granular = match (self.schema, value) {
+            (Some(Schema::Object(object)), Value::Object(_) | Value::Null) => !object.atomic,
+            (Some(Schema::Map(_)), Value::Object(_) | Value::Null) => true,
+            (Some(Schema::List(list)), Value::Array(_) | Value::Null) => {
+                list.kind != ListKind::Atomic
+            }
+            _ => false,
+        };
+        !granular || self.is_atomic
+    }
+
+    /// A field of a struct, or an entry of a map.
+    pub(crate) fn field(self, name: &str) -> Self {
+        match self.schema {
+            Some(Schema::Object(object)) => {
+                object.fields.get(name).map_or(Self::UNKNOWN, |field| Self {
+                    schema: Some(&field.schema),
+                    is_atomic: field.atomic,
+                })
+            }
+            Some(Schema::Map(value)) => Self::of(value),
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    /// Whether this is a struct with that field.
+    pub(crate) fn names(self, name: &str) -> bool {
+        matches!(self.schema, Some(Schema::Object(object)) if object.fields.contains_key(name))
+    }
+
+    /// The items of a list.
+    pub(crate) fn item(self) -> Self {
+        self.schema
+            .and_then(Schema::list)
+            .map_or(Self::UNKNOWN, |list| Self::of(&list.item))
+    }
+
+    /// What a path element leads to.
+    pub(crate) fn child(self, element: &Element) -> Self {
+        match element.field_name() {
+            Some(name) => self.field(name),
+            None if element.is_key() => self.item(),
+            None => Self::UNKNOWN,
+        }
+    }
+
+    /// The path element of a list's item.
+    pub(crate) fn element(self, item: &Value) -> Element {
+        let list = self.schema.and_then(Schema::list);
+        match list.map(|list| list.kind) {
+            Some(ListKind::Map(keys)) => Element::key(
+                keys.iter()
+                    .filter_map(|key| {
+                        let value = item.get(*key).filter(|value| !value.is_null()).cloned();
+                        Some(((*key).to_owned(), value.or_else(|| default_key(key))?))
+                    })
+                    .collect::<BTreeMap<_, _>>(),
+            ),
+            _ => Element::value(item),
+        }
+    }
+
+    /// Whether a strategic merge replaces the map or struct here. None of our kinds' has such a map.
+    pub(crate) fn patch_replaces(self) -> bool {
+        matches!(self.schema, Some(Schema::Any))
+    }
+
+    /// Whether a strategic merge joins the list here.
+    pub(crate) fn patch_merges(self) -> bool {
+        self.schema
+            .and_then(Schema::list)
+            .is_some_and(|list| list.merge.is_some())
+    }
+
+    /// The field by which a strategic merge tells items apart; none for scalars.
+    pub(crate) fn patch_merge_key(self) -> Option<&'a str> {
+        match self.schema.and_then(Schema::list)?.merge? {
+            Merge::Key(key) => Some(key),
+            Merge::Set => None,
+        }
+    }
+}
+
+/// The only key field that may be left out in upstream's lists has this default.
+fn default_key(key: &str) -> Option<Value> {
+    (key == "protocol").then(|| Value::from("TCP"))
+}

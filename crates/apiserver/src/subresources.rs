@@ -1,0 +1,214 @@
+//! Subresources of pods that act: binding and eviction.
+
+use kontiki_api::meta::{Meta, metadata_mut};
+use kontiki_base::status::{Cause, Details, Reason, Status};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::errors::conflict;
+use crate::modify::Change;
+use crate::options::{Answer, Context, DeleteOptions, Target, WriteOptions, Written};
+use crate::server::ApiServer;
+use crate::verbs::delete::success;
+
+impl ApiServer {
+    /// Gives a pod its node; only once.
+    pub(crate) async fn bind(
+        &self,
+        context: &Context,
+        target: &Target,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let binding = body.value;
+        expect_kind(&binding, "Binding", &["v1"])?;
+        check_name(target, &binding, "Binding")?;
+        let node = binding
+            .pointer("/target/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        check_binding(target, &binding, node)?;
+        let now = self.now_text();
+        let pod = Target {
+            subresource: None,
+            ..target.clone()
+        };
+        self.modify(context, &pod, options.dry_run, |old, _| {
+            check_bindable(target, &binding, old)?;
+            Ok(Change::to(bound(old, node, &binding, &now)))
+        })
+        .await?;
+        Ok(created_success())
+    }
+
+    /// Deletes a pod, unless a disruption budget forbids it. There are no budgets yet.
+    pub(crate) async fn evict(
+        &self,
+        context: &Context,
+        target: &Target,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        expect_kind(&body.value, "Eviction", &["policy/v1", "policy/v1beta1"])?;
+        check_name(target, &body.value, "Eviction")?;
+        let delete = DeleteOptions {
+            dry_run: options.dry_run,
+            ..DeleteOptions::default()
+        };
+        let delete = delete.merge_body(&body.value["deleteOptions"])?;
+        let pod = Target {
+            subresource: None,
+            ..target.clone()
+        };
+        self.delete_unchecked(context, &pod, &delete).await?;
+        Ok(created_success())
+    }
+}
+
+fn created_success() -> Written {
+    let object = Answer::Rendered(success(None));
+    Written {
+        object,
+        created: true,
+        accepted: false,
+        warnings: Vec::new(),
+    }
+}
+
+fn expect_kind(body: &Value, kind: &str, versions: &[&str]) -> Result<(), Status> {
+    let sent = body["kind"].as_str().unwrap_or(kind);
+    let version = body["apiVersion"].as_str().unwrap_or(versions[0]);
+    if body.is_object() && sent == kind && versions.contains(&version) {
+        return Ok(());
+    }
+    let message = format!(
+        "the object provided is unrecognized (must be of type {kind}): got {version}, Kind={sent}"
+    );
+    Err(Status::bad_request(message))
+}
+
+fn check_name(target: &Target, body: &Value, kind: &str) -> Result<(), Status> {
+    let meta = Meta::of(body);
+    if !meta.name().is_empty() && meta.name() != target.name {
+        return Err(Status::bad_request(format!(
+            "name in URL does not match name in {kind} object"
+        )));
+    }
+    if !meta.namespace().is_empty() && meta.namespace() != target.namespace {
+        let message =
+            "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(message));
+    }
+    Ok(())
+}
+
+fn check_binding(target: &Target, binding: &Value, node: &str) -> Result<(), Status> {
+    let kind = binding
+        .pointer("/target/kind")
+        .and_then(Value::as_str)
+        .unwrap_or("Node");
+    let cause = if node.is_empty() {
+        (
+            "FieldValueRequired",
+            "target.name",
+            "Required value".to_owned(),
+        )
+    } else if !matches!(kind, "" | "Node") {
+        let message =
+            format!("Unsupported value: \"{kind}\": supported values: \"Node\", \"<empty>\"");
+        ("FieldValueNotSupported", "target.kind", message)
+    } else {
+        return Ok(());
+    };
+    let (reason, field, message) = (cause.0.into(), cause.1.to_owned(), cause.2);
+    let text = format!("Binding \"{}\" is invalid: {field}: {message}", target.name);
+    Err(Status::new(Reason::Invalid, text).with_details(Details {
+        name: target.name.clone(),
+        kind: "Binding".into(),
+        causes: vec![Cause {
+            reason,
+            message,
+            field,
+        }],
+        ..Details::default()
+    }))
+}
+
+fn check_bindable(target: &Target, binding: &Value, pod: &Value) -> Result<(), Status> {
+    let (name, meta, sent) = (&target.name, Meta::of(pod), Meta::of(binding));
+    let refuse = |why: String| {
+        let message = format!("Operation cannot be fulfilled on pods/binding \"{name}\": {why}");
+        Err(
+            Status::new(Reason::Conflict, message).with_details(Details {
+                name: name.clone(),
+                kind: "pods/binding".into(),
+                ..Details::default()
+            }),
+        )
+    };
+    if !sent.uid().is_empty() && sent.uid() != meta.uid() {
+        return refuse(format!(
+            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            sent.uid(),
+            meta.uid()
+        ));
+    }
+    if !sent.resource_version().is_empty() && sent.resource_version() != meta.resource_version() {
+        return Err(conflict(target.kind, name, crate::errors::MODIFIED));
+    }
+    if meta.is_deleting() {
+        return refuse(format!(
+            "pod {name} is being deleted, cannot be assigned to a host"
+        ));
+    }
+    let node = pod
+        .pointer("/spec/nodeName")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !node.is_empty() {
+        return refuse(format!("pod {name} is already assigned to node \"{node}\""));
+    }
+    let gates = pod
+        .pointer("/spec/schedulingGates")
+        .and_then(Value::as_array);
+    if gates.is_some_and(|gates| !gates.is_empty()) {
+        return refuse(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    Ok(())
+}
+
+/// The pod on its node, with the condition that says so.
+fn bound(pod: &Value, node: &str, binding: &Value, now: &str) -> Value {
+    let mut pod = pod.clone();
+    pod["spec"]["nodeName"] = json!(node);
+    if let Some(annotations) = binding
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object)
+    {
+        let metadata = metadata_mut(&mut pod);
+        let own = metadata.entry("annotations").or_insert_with(|| json!({}));
+        for (name, value) in annotations {
+            own[name.as_str()] = value.clone();
+        }
+    }
+    let condition = json!({
+        "type": "PodScheduled",
+        "status": "True",
+        "lastProbeTime": null,
+        "lastTransitionTime": now,
+    });
+    if !pod["status"].is_object() {
+        pod["status"] = json!({});
+    }
+    let conditions = pod["status"]["conditions"].take();
+    let mut conditions = conditions.as_array().cloned().unwrap_or_default();
+    match conditions
+        .iter_mut()
+        .find(|other| other["type"] == "PodScheduled")
+    {
+        Some(other) => *other = condition,
+        None => conditions.push(condition),
+    }
+    pod["status"]["conditions"] = json!(conditions);
+    pod
+}

@@ -1,0 +1,176 @@
+//! A server over a store in memory, without log, disk or peers: for the tests of this crate and of both faces.
+//!
+//! Proposals are applied at once, in order, by the real state machine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kontiki_api::kinds;
+use kontiki_base::clock::ManualClock;
+use kontiki_base::random::SeededRandom;
+use kontiki_consensus::{Lane, ProposeError, ReadError};
+use kontiki_state::{Command, OpResult, Proposal, Revision, Store};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::backend::Backend;
+use crate::body::Body;
+use crate::options::{Context, Target, User, WriteOptions};
+use crate::server::{ApiServer, Options};
+
+/// Bearer token of a user in `system:masters`.
+pub const ADMIN_TOKEN: &str = "admin-token";
+/// Bearer token of a user without rights.
+pub const PLAIN_TOKEN: &str = "plain-token";
+/// The moment at which the tests' clock stands.
+pub const NOW_UNIX_MS: u64 = 1_767_225_600_000;
+
+/// A store that applies what is proposed at once.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    store: Store,
+    index: AtomicU64,
+    /// Failures that the next proposals meet.
+    failures: Mutex<Vec<ProposeError>>,
+    lanes: Mutex<Vec<Lane>>,
+}
+
+impl Memory {
+    /// Lets the next proposal fail; the last one given comes first.
+    pub fn fail_next(&self, error: ProposeError) {
+        self.0.failures.lock().push(error);
+    }
+
+    /// The lanes of all proposals so far.
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.0.lanes.lock().clone()
+    }
+}
+
+impl Backend for Memory {
+    fn propose(
+        &self,
+        proposal: Proposal,
+        lane: Lane,
+    ) -> BoxFuture<'_, Result<Vec<OpResult>, ProposeError>> {
+        Box::pin(async move {
+            if let Some(error) = self.0.failures.lock().pop() {
+                return Err(error);
+            }
+            // One at a time, as consensus does.
+            let mut lanes = self.0.lanes.lock();
+            lanes.push(lane);
+            let index = self.0.index.fetch_add(1, Ordering::SeqCst) + 1;
+            let command = Command::Batch { proposals: vec![proposal] };
+            let applied = self.0.store.apply(index, 1, &command);
+            drop(lanes);
+            debug_assert_eq!(self.0.store.validate(), Ok(()));
+            Ok(applied.results.into_iter().next().unwrap_or_default())
+        })
+    }
+
+    fn read_barrier(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn wait_revision(
+        &self,
+        revision: Revision,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<(), ReadError>> {
+        let is_there = self.0.store.revision() >= revision;
+        Box::pin(async move { if is_there { Ok(()) } else { Err(ReadError::Timeout) } })
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+/// A server with the namespace `default`, both tokens, and a clock that stands still.
+pub async fn server() -> ApiServer {
+    server_over(Memory::default()).await
+}
+
+/// The same over a backend that the test holds too.
+pub async fn server_over(memory: Memory) -> ApiServer {
+    let options = Options {
+        clock: ManualClock::at(NOW_UNIX_MS),
+        random: Arc::new(SeededRandom::new(7)),
+        ..Options::default()
+    };
+    options.tokens.insert(ADMIN_TOKEN, admin().user);
+    let plain = User { name: "jane".into(), ..User::default() };
+    options.tokens.insert(PLAIN_TOKEN, plain);
+    let server = ApiServer::new(memory, options);
+    let namespace = json!({"metadata": {"name": "default"}});
+    create(&server, "namespaces", "", namespace).await;
+    server
+}
+
+/// A request of a user in `system:masters`, sent by kubectl.
+pub fn admin() -> Context {
+    let user = User {
+        name: "kubernetes-admin".into(),
+        uid: String::new(),
+        groups: vec!["system:masters".into(), "system:authenticated".into()],
+    };
+    Context { user, timeout: None, user_agent: "kubectl/v1.35.0 (linux/amd64)".into() }
+}
+
+/// A request of a user without rights.
+pub fn jane() -> Context {
+    let groups = vec!["system:authenticated".into()];
+    let user = User { name: "jane".into(), uid: String::new(), groups };
+    Context { user, ..admin() }
+}
+
+/// The target of a collection; `resource` as in `deployments.apps`.
+pub fn collection(resource: &str, namespace: &str) -> Target {
+    Target::collection(kinds::by_resource(resource).expect("a known resource"), namespace)
+}
+
+/// The target of an object.
+pub fn object(resource: &str, namespace: &str, name: &str) -> Target {
+    Target { name: name.into(), ..collection(resource, namespace) }
+}
+
+/// Creates an object and answers its tree.
+pub async fn create(server: &ApiServer, resource: &str, namespace: &str, value: Value) -> Value {
+    let target = collection(resource, namespace);
+    let options = WriteOptions::default();
+    let written = server.create(&admin(), &target, Body::from(value), &options).await;
+    written.expect("the test's object is valid").object.value()
+}
+
+/// A pod that is valid as it is.
+pub fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": [{"name": "app", "image": "nginx"}]},
+    })
+}
+
+/// A deployment that is valid as it is.
+pub fn deployment(name: &str, replicas: i64) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "app", "image": "nginx"}]},
+            },
+        },
+    })
+}

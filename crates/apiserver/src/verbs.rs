@@ -1,0 +1,10 @@
+//! The verbs, one file each; all are methods of [`crate::ApiServer`].
+
+mod create;
+pub(crate) mod delete;
+mod get;
+mod list;
+mod logs;
+mod patch;
+mod update;
+pub(crate) mod watch;

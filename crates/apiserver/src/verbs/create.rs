@@ -1,0 +1,138 @@
+//! Create: POST to a collection, or to a subresource that acts (binding, eviction).
+
+use kontiki_api::Subresource;
+use kontiki_api::meta::{Meta, metadata_mut};
+use kontiki_base::status::{Reason, Status};
+use kontiki_state::OpResult;
+use serde_json::Value;
+
+use crate::authz::authorize;
+use crate::body::Body;
+use crate::decode::{decode, match_namespace};
+use crate::errors::{already_exists, namespace_not_found, namespace_terminating};
+use crate::options::{Answer, Context, Target, WriteOptions, Written};
+use crate::server::ApiServer;
+use crate::services;
+use crate::write::{Draft, field_manager, generated_name, namespace_check, refusal};
+
+/// Attempts to find a generated name that is free, or an address; upstream's `maxNameGenerationCreateAttempts`.
+const ATTEMPTS: usize = 8;
+
+impl ApiServer {
+    /// Creates an object; also POST to a subresource (binding, eviction).
+    pub async fn create(
+        &self,
+        context: &Context,
+        target: &Target,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        authorize(context, "create", target)?;
+        match target.subresource {
+            None => {}
+            Some(Subresource::Binding) => return self.bind(context, target, body, options).await,
+            Some(Subresource::Eviction) => return self.evict(context, target, body, options).await,
+            Some(_) => {
+                let message = "the server does not allow this method on the requested resource";
+                return Err(Status::new(Reason::MethodNotAllowed, message));
+            }
+        }
+        let mut warnings = Vec::new();
+        let mut object = decode(target.kind, body, options.field_validation, &mut warnings)?;
+        match_namespace(target, &mut object)?;
+        target.kind.default(&mut object);
+        let (manager, now) = (field_manager(context, options)?, self.now_text());
+        self.writer(target, &manager, &now)
+            .update(None, &mut object);
+        let answer = self
+            .create_object(context, target, object, options.dry_run, &mut warnings)
+            .await?;
+        Ok(Written {
+            object: answer,
+            created: true,
+            accepted: false,
+            warnings,
+        })
+    }
+
+    /// From a defaulted, tracked object to a stored one.
+    pub(crate) async fn create_object(
+        &self,
+        context: &Context,
+        target: &Target,
+        mut object: Value,
+        dry_run: bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Answer, Status> {
+        if !Meta::of(&object).resource_version().is_empty() {
+            let message = "resourceVersion should not be set on objects to be created";
+            return Err(Status::internal(message));
+        }
+        if dry_run {
+            self.check_namespace_here(target)?;
+        }
+        target.kind.prepare_create(&mut object);
+        self.identify(&mut object);
+        warnings.extend(target.kind.warnings(&object, None));
+        let base = Meta::of(&object).generate_name().to_owned();
+        let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
+        for _ in 0..ATTEMPTS {
+            let mut object = object.clone();
+            if generates {
+                let name = generated_name(&base, &*self.options().random);
+                metadata_mut(&mut object).insert("name".into(), name.into());
+            }
+            let claims = services::allocate(self, target.kind, None, &mut object)?;
+            let errors = target.kind.validate(&object, None);
+            if !errors.is_empty() {
+                return Err(target.kind.invalid(&object, &errors));
+            }
+            let draft = Draft::new(target.kind, object)?;
+            let named = Target {
+                name: draft.key.name.to_string(),
+                ..target.clone()
+            };
+            if dry_run {
+                return match self.find(&named) {
+                    Some(_) => Err(already_exists(target.kind, &named.name)),
+                    None => Ok(draft.rendered(None)),
+                };
+            }
+            let mut ops = vec![draft.create()];
+            ops.extend(namespace_check(target));
+            ops.extend(claims.ops);
+            match self.commit(context, &named, ops).await? {
+                done @ OpResult::Done { .. } => {
+                    return Ok(Answer::Object(draft.stored(&done, None)));
+                }
+                OpResult::AlreadyExists { .. } if generates => {}
+                // An address was taken meanwhile: the next round sees it, and refuses it if it was asked for.
+                OpResult::Aborted => {}
+                refused => return Err(refusal(target.kind, &named.name, &refused)),
+            }
+        }
+        let mut status = already_exists(target.kind, &base);
+        status
+            .message
+            .push_str(", the server was not able to generate a unique name for the object");
+        Err(status)
+    }
+
+    /// What the transaction would find out, for a dry run.
+    fn check_namespace_here(&self, target: &Target) -> Result<(), Status> {
+        if !target.kind.namespaced {
+            return Ok(());
+        }
+        match self
+            .store()
+            .snapshot()
+            .find("namespaces", "", &target.namespace)
+        {
+            None => Err(namespace_not_found(&target.namespace)),
+            Some(namespace) if namespace.header.deleting => {
+                Err(namespace_terminating(target, &target.namespace))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}

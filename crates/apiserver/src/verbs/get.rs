@@ -1,0 +1,44 @@
+//! Get: one object, or a Scale made of it.
+
+use std::sync::Arc;
+
+use kontiki_api::Subresource;
+use kontiki_base::status::Status;
+use kontiki_state::Object;
+
+use crate::authz::authorize;
+use crate::errors::not_found;
+use crate::options::{Answer, Context, GetOptions, Target};
+use crate::revision::Wanted;
+use crate::scale;
+use crate::server::ApiServer;
+
+impl ApiServer {
+    /// Reads one object or subresource.
+    pub async fn get(
+        &self,
+        context: &Context,
+        target: &Target,
+        options: &GetOptions,
+    ) -> Result<Answer, Status> {
+        authorize(context, "get", target)?;
+        match Wanted::parse(options.resource_version.as_deref())? {
+            Wanted::Newest => self.read_barrier(context).await?,
+            Wanted::Any => {}
+            Wanted::AtLeast(revision) => self.wait_revision(revision).await?,
+        }
+        let object = self.find(target).ok_or_else(|| not_found(target))?;
+        match target.subresource {
+            Some(Subresource::Scale) => Ok(Answer::Rendered(scale::of(target.kind, &object)?)),
+            _ => Ok(Answer::Object(object)),
+        }
+    }
+
+    /// The object as this replica knows it.
+    pub(crate) fn find(&self, target: &Target) -> Option<Arc<Object>> {
+        let resource = target.kind.resource();
+        self.store()
+            .snapshot()
+            .find(resource, &target.namespace, &target.name)
+    }
+}
