@@ -125,7 +125,9 @@ mod tests {
     fn counted(store: &Store, interest: &Interest) -> (Arc<AtomicUsize>, Subscription) {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);
-        let waker: Waker = Arc::new(move || drop(counter.fetch_add(1, Ordering::SeqCst)));
+        let waker: Waker = Arc::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
         (calls, store.subscribe(interest, waker))
     }
 

@@ -1,0 +1,69 @@
+//! The gRPC face: authenticates, and hands streams to `session` and `tunnel`.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kontiki_base::limits;
+use kontiki_base::task::{TaskKind, spawn};
+use kontiki_proto::node::node_service_server::NodeService;
+use kontiki_proto::node::tunnel_request::Message;
+use kontiki_proto::node::{SessionRequest, SessionResponse, TunnelRequest, TunnelResponse};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::identity::{must_be, node_of};
+use crate::{Dispatcher, session};
+
+/// Implements `kontiki.node.v1.NodeService`.
+pub struct NodeServiceHandler {
+    dispatcher: Dispatcher,
+}
+
+impl NodeServiceHandler {
+    pub(crate) fn new(dispatcher: Dispatcher) -> Self {
+        Self { dispatcher }
+    }
+}
+
+#[tonic::async_trait]
+impl NodeService for NodeServiceHandler {
+    type SessionStream = ReceiverStream<Result<SessionResponse, Status>>;
+    type TunnelStream = BoxStream<'static, Result<TunnelResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let inner = Arc::clone(&self.dispatcher.0);
+        let node = node_of(&request, inner.now_unix_ms())?;
+        let incoming = request.into_inner().boxed();
+        let (outgoing, responses) = mpsc::channel(limits::SESSION_QUEUE);
+        spawn(
+            TaskKind::Session,
+            session::serve(inner, node, incoming, outgoing),
+        );
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn tunnel(
+        &self,
+        request: Request<Streaming<TunnelRequest>>,
+    ) -> Result<Response<Self::TunnelStream>, Status> {
+        let inner = &self.dispatcher.0;
+        let node = node_of(&request, inner.now_unix_ms())?;
+        let mut incoming = request.into_inner();
+        let first = timeout(limits::HANDSHAKE_TIMEOUT, incoming.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no TunnelHello in time"))??;
+        let Some(Message::Hello(hello)) = first.and_then(|request| request.message) else {
+            return Err(Status::invalid_argument(
+                "the first message of a tunnel is TunnelHello",
+            ));
+        };
+        must_be(&node, &hello.node_name)?;
+        let outgoing = inner.tunnels.accept(&node, &hello, incoming.boxed())?;
+        Ok(Response::new(ReceiverStream::new(outgoing).boxed()))
+    }
+}
