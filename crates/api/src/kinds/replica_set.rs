@@ -1,0 +1,121 @@
+//! ReplicaSet: defaults, rules and columns (upstream `pkg/apis/apps`).
+
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
+use serde_json::Value;
+
+use crate::field_error::FieldError;
+use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::podspec::json::{ensure, int, into_object, or_pointer, typed};
+use crate::podspec::path::Errors;
+use crate::podspec::scaled::{self, SPEC};
+use crate::podspec::{defaults, print, selectors};
+use crate::table;
+
+/// ReplicaSet.
+pub static KIND: Kind = Kind {
+    singular: "replicaset",
+    short_names: &["rs"],
+    categories: &["all"],
+    subresources: &[Subresource::Scale, Subresource::Status],
+    columns: COLUMNS,
+    selectable: &["status.replicas"],
+    counts_generation: true,
+    hooks: Hooks {
+        default,
+        validate,
+        validate_status,
+        row,
+        fields: |object| {
+            vec![(
+                "status.replicas",
+                int(object, "/status/replicas").to_string(),
+            )]
+        },
+        ..Hooks::NONE
+    },
+    ..Kind::of::<ReplicaSet>()
+};
+
+const COLUMNS: &[Column] = &[
+    Column::NAME,
+    Column::typed("Desired", "integer", "The number of desired pods."),
+    Column::typed(
+        "Current",
+        "integer",
+        "The most recently observed number of pods.",
+    ),
+    Column::typed("Ready", "integer", "The number of pods that are ready."),
+    Column::AGE,
+    print::CONTAINERS,
+    print::IMAGES,
+    Column::text("Selector", "Label selector for pods.").wide(),
+];
+
+fn default(object: &mut Value) {
+    or_pointer(ensure(into_object(object), "spec"), "replicas", 1);
+    defaults::template_of(object);
+}
+
+fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    let spec: ReplicaSetSpec = typed(new.get("spec"));
+    errors.nonnegative_if(SPEC.child("replicas"), spec.replicas);
+    errors.nonnegative_if(SPEC.child("minReadySeconds"), spec.min_ready_seconds);
+    let selector = scaled::selector(&mut errors, new);
+    scaled::template(&mut errors, spec.template.as_ref(), selector.as_ref());
+    if let Some(old) = old {
+        scaled::selector_unchanged(&mut errors, new, old);
+    }
+    errors.0
+}
+
+fn validate_status(new: &Value, _old: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    scaled::counts(
+        &mut errors,
+        new,
+        &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
+        &["observedGeneration", "terminatingReplicas"],
+    );
+    errors.0
+}
+
+fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
+    let [names, images] = print::container_cells(object, "/spec/template");
+    let selector = object
+        .pointer("/spec/selector")
+        .map(|selector| typed(Some(selector)));
+    vec![
+        table::name(object),
+        int(object, "/spec/replicas").into(),
+        int(object, "/status/replicas").into(),
+        int(object, "/status/readyReplicas").into(),
+        table::age(object, now_unix_ms),
+        names,
+        images,
+        selectors::cell(selector.as_ref()).into(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn counts_must_agree() {
+        let object =
+            json!({"status": {"replicas": 1, "readyReplicas": 2, "availableReplicas": -1}});
+        let errors: Vec<String> = validate_status(&object, &object)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                "status.availableReplicas: Invalid value: -1: must be greater than or equal to 0",
+                "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas",
+            ]
+        );
+    }
+}

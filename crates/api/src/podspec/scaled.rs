@@ -1,0 +1,121 @@
+//! What Deployment and ReplicaSet have in common: a selector that must match a template, and counts of replicas.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::Value;
+
+use super::path::{Errors, Given, Path, to_value};
+use super::{json, selectors, validate};
+
+/// The path of a spec.
+pub const SPEC: Path<'static> = Path::root("spec");
+
+/// Checks `spec.selector` of a workload; returns it when it is there.
+pub fn selector(errors: &mut Errors, object: &Value) -> Option<LabelSelector> {
+    let at = SPEC.child("selector");
+    let given = object
+        .pointer("/spec/selector")
+        .filter(|selector| !selector.is_null());
+    let Some(given) = given else {
+        errors.required(at, "");
+        return None;
+    };
+    let selector: LabelSelector = json::typed(Some(given));
+    selectors::validate(errors, &at, Some(&selector));
+    if selectors::is_empty(&selector) {
+        // Upstream says deployment for replica sets as well.
+        errors.invalid(
+            at,
+            to_value(&selector),
+            "empty selector is invalid for deployment",
+        );
+    }
+    Some(selector)
+}
+
+/// Checks the template of pods that always run.
+pub fn template(
+    errors: &mut Errors,
+    template: Option<&PodTemplateSpec>,
+    selector: Option<&LabelSelector>,
+) {
+    let at = SPEC.child("template");
+    let Some(template) = template else {
+        return errors.required(at, "");
+    };
+    template_matches(errors, &at, template, selector);
+    validate::template(errors, &at, template);
+    let Some(spec) = &template.spec else { return };
+    if spec.restart_policy.given() != "Always" {
+        let at = at.child("spec.restartPolicy");
+        errors.not_supported(at, spec.restart_policy.given(), &["Always"]);
+    }
+    if spec.active_deadline_seconds.is_some() {
+        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        errors.forbidden(at.child("spec.activeDeadlineSeconds"), detail);
+    }
+}
+
+/// A workload's selector must select the pods it makes; an absent one selects none.
+pub fn template_matches(
+    errors: &mut Errors,
+    at: &Path<'_>,
+    template: &PodTemplateSpec,
+    selector: Option<&LabelSelector>,
+) {
+    let labels = template
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.labels.as_ref());
+    if !selector.is_some_and(|selector| selectors::matches(selector, labels)) {
+        let detail = "`selector` does not match template `labels`";
+        errors.invalid(at.child("metadata.labels"), to_value(&labels), detail);
+    }
+}
+
+/// The selector is fixed for life.
+pub fn selector_unchanged(errors: &mut Errors, new: &Value, old: &Value) {
+    let selector = |object: &Value| {
+        object
+            .pointer("/spec/selector")
+            .cloned()
+            .unwrap_or_default()
+    };
+    unchanged(
+        errors,
+        SPEC.child("selector"),
+        &selector(new),
+        &selector(old),
+    );
+}
+
+/// A part of an object that is fixed for life.
+pub fn unchanged(errors: &mut Errors, at: Path<'_>, new: &Value, old: &Value) {
+    if !json::same(new, old) {
+        errors.invalid(at, new.clone(), "field is immutable");
+    }
+}
+
+/// Checks the counts of a status by name; all but the first two groups must not exceed `replicas`.
+pub fn counts(errors: &mut Errors, object: &Value, within_replicas: &[&str], others: &[&str]) {
+    let status = Path::root("status");
+    let count = |field: &str| json::int(object, &format!("/status/{field}"));
+    errors.nonnegative(status.child("replicas"), count("replicas"));
+    for field in within_replicas.iter().chain(others) {
+        errors.nonnegative(status.child(field), count(field));
+    }
+    for field in within_replicas {
+        if count(field) > count("replicas") {
+            let detail = "cannot be greater than status.replicas";
+            errors.invalid(status.child(field), count(field), detail);
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        let at = status.child("availableReplicas");
+        errors.invalid(
+            at,
+            count("availableReplicas"),
+            "cannot be greater than readyReplicas",
+        );
+    }
+}
