@@ -205,6 +205,8 @@ pub struct Kind {
     pub create_on_update: bool,
     /// Whether a PUT without resourceVersion overwrites (upstream's `AllowUnconditionalUpdate`).
     pub unconditional_update: bool,
+    /// Whether a create may carry a status (nodes).
+    pub status_on_create: bool,
     /// What the kind does of its own.
     pub hooks: Hooks,
     /// Root of its schema.
@@ -231,6 +233,7 @@ impl Kind {
             graceful_delete: false,
             create_on_update: false,
             unconditional_update: true,
+            status_on_create: false,
             hooks: Hooks::NONE,
             definition: |generator| generator.subschema_for::<T>(),
         }
@@ -285,6 +288,7 @@ impl Kind {
     pub fn prepare_create(&self, object: &mut Value) {
         if let Some(fields) = object.as_object_mut()
             && self.has_status()
+            && !self.status_on_create
         {
             fields.remove("status");
         }
@@ -308,6 +312,25 @@ impl Kind {
     pub fn prepare_status(&self, new: &mut Value, old: &Value) {
         meta::prepare_status(new, old);
         (self.hooks.prepare_status)(new, old);
+    }
+
+    /// Before an update of the finalize subresource: all but `spec.finalizers` keeps its old value.
+    pub fn prepare_finalize(&self, new: &mut Value, old: &Value) {
+        meta::prepare_finalize(new, old);
+    }
+
+    /// A decoding failure as the client reads it.
+    pub fn decode_error(&self, error: &impl std::fmt::Display) -> Status {
+        let Self { kind, version, .. } = self;
+        let message =
+            format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}");
+        Status::bad_request(message)
+    }
+
+    /// The answer of strict validation to unknown and duplicate fields.
+    pub fn strict_error(&self, unknown: &[String], duplicate: &[String]) -> Status {
+        let messages = schema::strict_messages(unknown, duplicate);
+        self.decode_error(&format!("strict decoding error: {}", messages.join(", ")))
     }
 
     /// All broken rules of a create or update, metadata included.

@@ -196,6 +196,21 @@ pub fn prepare_status(new: &mut Value, old: &Value) {
     *new = merged;
 }
 
+/// Keeps all but `spec.finalizers` and the resource version of `new` as they are in `old`.
+pub fn prepare_finalize(new: &mut Value, old: &Value) {
+    let sent = new.clone();
+    *new = old.clone();
+    let spec = object_mut(object_mut(new).entry("spec").or_insert_with(|| Map::new().into()));
+    match sent.pointer("/spec/finalizers") {
+        Some(finalizers) => spec.insert("finalizers".to_owned(), finalizers.clone()),
+        None => spec.remove("finalizers"),
+    };
+    let version = Meta::of(&sent).resource_version();
+    if !version.is_empty() {
+        metadata_mut(new).insert("resourceVersion".to_owned(), version.into());
+    }
+}
+
 /// Raises the generation when anything but metadata and status differs from `old`.
 pub fn count_generation(new: &mut Value, old: &Value) {
     let counted = |field: &str| !matches!(field, "metadata" | "status" | "kind" | "apiVersion");

@@ -129,3 +129,10 @@ impl Schema {
         if let Self::List(list) = self { Some(list) } else { None }
     }
 }
+
+/// What strict decoding says of unknown and duplicate fields, duplicates first.
+pub fn strict_messages(unknown: &[String], duplicate: &[String]) -> Vec<String> {
+    let duplicate = duplicate.iter().map(|path| format!("duplicate field \"{path}\""));
+    let unknown = unknown.iter().map(|path| format!("unknown field \"{path}\""));
+    duplicate.chain(unknown).collect()
+}

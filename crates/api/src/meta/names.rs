@@ -179,6 +179,11 @@ pub fn config_map_key(value: &str) -> Vec<String> {
     errors
 }
 
+/// Finalizers that need no domain.
+pub fn is_standard_finalizer(value: &str) -> bool {
+    matches!(value, "kubernetes" | "orphan" | "foregroundDeletion")
+}
+
 /// A port number.
 pub fn port_number(port: i64) -> Vec<String> {
     if (1..=65535).contains(&port) { Vec::new() } else { vec![range_error(1, 65535)] }

@@ -180,8 +180,12 @@ fn validate_finalizers(meta: Meta<'_>) -> Vec<FieldError> {
     const PATH: &str = "metadata.finalizers";
     let finalizers = meta.finalizers();
     let mut errors = Vec::new();
-    for finalizer in &finalizers {
+    for (idx, finalizer) in finalizers.iter().enumerate() {
         errors.extend(FieldError::invalid_each(PATH, finalizer, names::qualified_name(finalizer)));
+        if !finalizer.contains('/') && !names::is_standard_finalizer(finalizer) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(format!("{PATH}[{idx}]"), finalizer, detail));
+        }
     }
     if finalizers.contains(&"orphan") && finalizers.contains(&"foregroundDeletion") {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
