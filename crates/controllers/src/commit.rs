@@ -1,0 +1,368 @@
+//! From a plan's writes to operations, as the API would make them: identity, defaults, generation, grace, finalizers,
+//! the addresses that a Service holds.
+//!
+//! Pure: time, uids and suffixes come in with a `Stamp`. The manager and the tests commit by the same code.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kontiki_api::meta::{self, Meta, metadata_mut};
+use kontiki_api::{Kind, by_resource, stored, time};
+use kontiki_state::{Header, Key, Object, Op, Precondition, Snapshot};
+use serde_json::{Value, json};
+
+use crate::hash::ALPHABET;
+use crate::plan::{EventNote, Propagation, Write};
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+/// Grace of a pod that names none.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// Length of generated suffixes.
+const SUFFIX: usize = 5;
+/// Claims on addresses, as the API server keeps them.
+const CLAIMED_IPS: &str = "clusterips.internal";
+const CLAIMED_PORTS: &str = "nodeports.internal";
+
+/// What pure code cannot know.
+pub struct Stamp<'a> {
+    /// Now.
+    pub now_ms: u64,
+    /// 64 random bits.
+    pub bits: &'a mut dyn FnMut() -> u64,
+}
+
+impl Stamp<'_> {
+    fn uid(&mut self) -> String {
+        let (high, low) = ((self.bits)(), (self.bits)());
+        let high = (high & !0xf000) | 0x4000;
+        let low = (low & !(0xc0 << 56)) | (0x80 << 56);
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        )
+    }
+
+    fn suffix(&mut self) -> String {
+        let letter = |_| ALPHABET[((self.bits)() % ALPHABET.len() as u64) as usize] as char;
+        (0..SUFFIX).map(letter).collect()
+    }
+}
+
+/// A plan's writes as operations.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// In order.
+    pub ops: Vec<Op>,
+    /// Events that go with creations, and the index of their operation.
+    pub announced: Vec<(usize, EventNote)>,
+}
+
+/// Operations for `writes`. Of two writes to one object the later is left for the next reconcile.
+pub fn commit(snapshot: &Snapshot, writes: Vec<Write>, stamp: &mut Stamp<'_>) -> Committed {
+    let mut committed = Committed::default();
+    let mut written = BTreeSet::new();
+    for write in writes {
+        let (ops, announce) = match write {
+            Write::Create {
+                resource,
+                object,
+                announce,
+            } => (create(snapshot, &resource, object, stamp), announce),
+            Write::Update {
+                key,
+                revision,
+                object,
+                status_only,
+            } => {
+                if !written.insert(key.clone()) {
+                    continue;
+                }
+                (update(snapshot, &key, revision, object, status_only), None)
+            }
+            Write::Delete {
+                key,
+                uid,
+                revision,
+                grace_seconds,
+                propagation,
+            } => {
+                if !written.insert(key.clone()) {
+                    continue;
+                }
+                let wanted = snapshot.get(&key).filter(|object| {
+                    object.header.uid == uid && revision.is_none_or(|it| it == object.revision)
+                });
+                let now_ms = stamp.now_ms;
+                let ops = wanted.map(|object| delete(&object, grace_seconds, propagation, now_ms));
+                (ops.unwrap_or_default(), None)
+            }
+        };
+        if let (Some(mut note), Some(op)) = (announce, ops.first()) {
+            note.message.push_str(&op.key().name);
+            committed.announced.push((committed.ops.len(), note));
+        }
+        committed.ops.extend(ops);
+    }
+    committed
+}
+
+/// The state's header of an object.
+pub fn header_of(kind: &Kind, object: &Value) -> Header {
+    let parts = stored::header_of(kind, object);
+    let shared = |pairs: Vec<(String, String)>| {
+        pairs
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect()
+    };
+    Header {
+        uid: parts.uid.into(),
+        labels: shared(parts.labels),
+        fields: shared(parts.fields),
+        owners: parts.owners.into_iter().map(Arc::from).collect(),
+        deleting: parts.deleting,
+    }
+}
+
+fn create(
+    snapshot: &Snapshot,
+    resource: &str,
+    mut object: Value,
+    stamp: &mut Stamp<'_>,
+) -> Vec<Op> {
+    let Some(kind) = by_resource(resource) else {
+        return Vec::new();
+    };
+    let namespace = Meta::of(&object).namespace().to_owned();
+    if kind.namespaced {
+        let home = snapshot.find("namespaces", "", &namespace);
+        if home.is_none_or(|home| home.header.deleting) {
+            return Vec::new(); // nothing is made in a namespace that goes
+        }
+    }
+    object["apiVersion"] = json!(kind.api_version());
+    object["kind"] = json!(kind.kind);
+    kind.default(&mut object);
+    kind.prepare_create(&mut object);
+    let (uid, suffix) = (stamp.uid(), stamp.suffix());
+    let metadata = metadata_mut(&mut object);
+    if metadata
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .is_empty()
+    {
+        let base = metadata
+            .get("generateName")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let base: String = base.chars().take(63 - SUFFIX).collect();
+        metadata.insert("name".into(), format!("{base}{suffix}").into());
+    }
+    metadata.insert("uid".into(), uid.as_str().into());
+    metadata.insert(
+        "creationTimestamp".into(),
+        time::rfc3339(stamp.now_ms).into(),
+    );
+    let name = Meta::of(&object).name().to_owned();
+    let key = Key::new(kind.resource().clone(), namespace.as_str(), name.as_str());
+    let header = header_of(kind, &object);
+    let mut ops = Vec::new();
+    for (resource, claim) in claims(&key, &object) {
+        let owner = json!({"service": format!("{namespace}/{name}")}).to_string();
+        let header = Header {
+            uid: uid.as_str().into(),
+            ..Header::default()
+        };
+        let key = Key::new(resource, "", claim);
+        ops.push(Op::Create {
+            key,
+            header,
+            bytes: Bytes::from(owner),
+        });
+    }
+    ops.insert(
+        0,
+        Op::Create {
+            key,
+            header,
+            bytes: stored::canonical(object),
+        },
+    );
+    ops
+}
+
+fn update(
+    snapshot: &Snapshot,
+    key: &Key,
+    revision: u64,
+    mut object: Value,
+    status_only: bool,
+) -> Vec<Op> {
+    let (Some(kind), Some(current)) = (by_resource(&key.resource), snapshot.get(key)) else {
+        return Vec::new();
+    };
+    let pre = Precondition::revision(revision);
+    if is_finished(&object) {
+        return remove(&current, pre);
+    }
+    if !status_only && kind.counts_generation {
+        meta::count_generation(&mut object, &current.value());
+    }
+    let header = header_of(kind, &object);
+    vec![Op::Update {
+        key: key.clone(),
+        pre,
+        header,
+        bytes: stored::canonical(object),
+    }]
+}
+
+/// Whether nothing holds an object any longer that is being deleted.
+pub fn is_finished(object: &Value) -> bool {
+    let meta = Meta::of(object);
+    let grace = meta
+        .get("deletionGracePeriodSeconds")
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
+    let held = object["kind"] == "Namespace"
+        && object["spec"]["finalizers"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty());
+    meta.is_deleting() && grace == 0 && meta.finalizers().is_empty() && !held
+}
+
+/// What the API's delete would do.
+fn delete(object: &Object, grace: Option<i64>, propagation: Propagation, now_ms: u64) -> Vec<Op> {
+    let Some(kind) = by_resource(&object.key.resource) else {
+        return Vec::new();
+    };
+    let old = object.value();
+    let mut new = old.clone();
+    let grace = if kind.graceful_delete {
+        pod_grace(&old, grace)
+    } else {
+        0
+    };
+    let pending = Meta::of(&old)
+        .get("deletionGracePeriodSeconds")
+        .and_then(Value::as_i64);
+    if !object.header.deleting {
+        set_propagation(&mut new, propagation);
+        mark(&mut new, now_ms + grace.unsigned_abs() * 1000, grace);
+        if kind.counts_generation {
+            let generation = new["metadata"]["generation"].as_i64().unwrap_or(0);
+            new["metadata"]["generation"] = json!(generation + 1);
+        }
+        if kind.kind == "Namespace" {
+            new["status"]["phase"] = json!("Terminating");
+        }
+    } else if pending.is_some_and(|pending| grace < pending) {
+        mark(&mut new, now_ms + grace.unsigned_abs() * 1000, grace);
+    }
+    let pre = Precondition::revision(object.revision);
+    if is_finished(&new) {
+        return remove(object, pre);
+    }
+    if new == old {
+        return Vec::new();
+    }
+    let header = header_of(kind, &new);
+    vec![Op::Update {
+        key: object.key.clone(),
+        pre,
+        header,
+        bytes: stored::canonical(new),
+    }]
+}
+
+fn mark(object: &mut Value, at_ms: u64, grace: i64) {
+    let metadata = metadata_mut(object);
+    metadata.insert("deletionTimestamp".into(), time::rfc3339(at_ms).into());
+    metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
+}
+
+/// A pod that no node runs needs no grace.
+fn pod_grace(pod: &Value, requested: Option<i64>) -> i64 {
+    let unbound = pod["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty();
+    if unbound
+        || matches!(
+            pod["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed")
+        )
+    {
+        return 0;
+    }
+    let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64();
+    requested.or(own).unwrap_or(DEFAULT_GRACE_SECONDS).max(0)
+}
+
+fn set_propagation(object: &mut Value, propagation: Propagation) {
+    let metadata = metadata_mut(object);
+    let mut finalizers: Vec<String> = metadata
+        .get("finalizers")
+        .and_then(|list| serde_json::from_value(list.clone()).ok())
+        .unwrap_or_default();
+    let wanted = match propagation {
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    if let Some(wanted) = wanted.filter(|wanted| !finalizers.iter().any(|name| name == wanted)) {
+        finalizers.push(wanted.into());
+        metadata.insert("finalizers".into(), json!(finalizers));
+    }
+}
+
+fn remove(object: &Object, pre: Precondition) -> Vec<Op> {
+    let mut ops = vec![Op::Delete {
+        key: object.key.clone(),
+        pre,
+    }];
+    for (resource, claim) in claims(&object.key, &object.value()) {
+        let pre = Precondition::uid(object.header.uid.clone());
+        ops.push(Op::Delete {
+            key: Key::new(resource, "", claim),
+            pre,
+        });
+    }
+    ops
+}
+
+/// The addresses that a Service holds.
+fn claims(key: &Key, service: &Value) -> Vec<(&'static str, String)> {
+    if &*key.resource != "services" {
+        return Vec::new();
+    }
+    let spec = &service["spec"];
+    let ips = spec["clusterIPs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let ips = ips.filter(|ip| !ip.is_empty() && *ip != "None");
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    let node_ports = ports
+        .filter_map(|port| port["nodePort"].as_u64())
+        .filter(|port| *port > 0);
+    let health = spec["healthCheckNodePort"]
+        .as_u64()
+        .filter(|port| *port > 0);
+    let node_ports: BTreeSet<u64> = node_ports.chain(health).collect();
+    let ips = ips.map(|ip| (CLAIMED_IPS, ip.to_owned()));
+    ips.chain(
+        node_ports
+            .into_iter()
+            .map(|port| (CLAIMED_PORTS, port.to_string())),
+    )
+    .collect()
+}

@@ -1,0 +1,25 @@
+//! The list of all controllers.
+
+use crate::Controller;
+
+/// All controllers; the manager runs each.
+pub static CONTROLLERS: &[&dyn Controller] = &[
+    &crate::namespace::Bootstrap,
+    &crate::namespace::NamespaceController,
+    &crate::service_account::ServiceAccountController,
+    &crate::root_ca::RootCa,
+    &crate::kubernetes_service::KubernetesService,
+    &crate::node_ipam::NodeIpam,
+    &crate::node_lifecycle::NodeLifecycle,
+    &crate::taint_eviction::TaintEviction,
+    &crate::deployment::DeploymentController,
+    &crate::replica_set::ReplicaSetController,
+    &crate::job::JobController,
+    &crate::job_ttl::JobTtl,
+    &crate::cron_job::CronJobController,
+    &crate::endpoint_slice::EndpointSliceController,
+    &crate::endpoints::EndpointsController,
+    &crate::pod_gc::PodGc,
+    &crate::garbage_collector::GarbageCollector,
+    &crate::event_ttl::EventTtl,
+];
