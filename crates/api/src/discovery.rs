@@ -10,6 +10,12 @@ use crate::kinds::KINDS;
 pub const VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/// What may be done with a kind's objects. A namespace's deletion is a process of its own: never in bulk, as upstream.
+pub fn verbs(kind: &Kind) -> Vec<&'static str> {
+    let in_bulk = !(kind.group.is_empty() && kind.plural == "namespaces");
+    VERBS.iter().copied().filter(|verb| in_bulk || *verb != "deletecollection").collect()
+}
+
 /// Group versions in the order of `KINDS`.
 pub fn group_versions() -> Vec<(&'static str, &'static str)> {
     let mut known = Vec::new();
@@ -90,7 +96,7 @@ fn resources(kind: &'static Kind) -> Vec<Value> {
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
         resource["shortNames"] = json!(kind.short_names);
@@ -169,7 +175,7 @@ fn aggregated_resource(kind: &'static Kind) -> Value {
         "responseKind": gvk((kind.group, kind.version, kind.kind)),
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
         resource["shortNames"] = json!(kind.short_names);

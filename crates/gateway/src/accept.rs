@@ -65,13 +65,22 @@ pub struct Clause<'a> {
 
 /// The clauses of `Accept`, in order.
 pub fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(clause).collect()
+    let values = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(clause)
+        .collect()
 }
 
 fn clause(text: &str) -> Clause<'_> {
     let mut parts = text.split(';').map(str::trim);
-    let mut clause = Clause { media_type: parts.next().unwrap_or(""), ..Clause::default() };
+    let mut clause = Clause {
+        media_type: parts.next().unwrap_or(""),
+        ..Clause::default()
+    };
     for (key, value) in parts.filter_map(|part| part.split_once('=')) {
         match key {
             "as" => clause.kind = value,
@@ -131,7 +140,9 @@ mod tests {
     fn negotiated(accept: &str) -> Option<(Format, Shape)> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        negotiate(&headers).ok().map(|answer| (answer.format, answer.shape))
+        negotiate(&headers)
+            .ok()
+            .map(|answer| (answer.format, answer.shape))
     }
 
     #[test]
@@ -144,8 +155,14 @@ mod tests {
             ("application/yaml", Some((Format::Yaml, Shape::Object))),
             (table, Some((Format::Json, Shape::Table))),
             (partial, Some((Format::Json, Shape::Partial))),
-            ("application/vnd.kubernetes.protobuf", Some((Format::Json, Shape::Object))),
-            ("application/json;as=Nonsense;v=v1;g=x, application/json", Some(Default::default())),
+            (
+                "application/vnd.kubernetes.protobuf",
+                Some((Format::Json, Shape::Object)),
+            ),
+            (
+                "application/json;as=Nonsense;v=v1;g=x, application/json",
+                Some(Default::default()),
+            ),
             ("text/html, */*;q=0.8", Some(Default::default())),
             ("application/json;stream=watch", Some(Default::default())),
             ("text/html", None),

@@ -16,13 +16,18 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reads a whole body. What is too large is refused at once where announced, and where not, as soon as it shows.
 pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Status> {
     // As upstream, which never inflates: a small body must not become a large one.
-    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+    if let Some(encoding) = headers
+        .get(CONTENT_ENCODING)
+        .filter(|encoding| *encoding != "identity")
+    {
         return Err(Status::new(
             Reason::UnsupportedMediaType,
             format!("content encoding {encoding:?} of a request body is not supported"),
         ));
     }
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let announced: usize = announced.unwrap_or(0);
     if announced > REQUEST_BYTES {
         return Err(too_large());
@@ -32,10 +37,14 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Status> 
         let frame = tokio::time::timeout(FRAME_TIMEOUT, body.frame())
             .await
             .map_err(|_| Status::bad_request("the request body did not arrive in time"))?;
-        let Some(frame) = frame else { return Ok(bytes.freeze()) };
+        let Some(frame) = frame else {
+            return Ok(bytes.freeze());
+        };
         let frame = frame
             .map_err(|error| Status::bad_request(format!("reading the request body: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if bytes.len() + data.len() > REQUEST_BYTES {
             return Err(too_large());
         }

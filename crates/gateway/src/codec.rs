@@ -46,7 +46,10 @@ impl BodyFormat {
 
 /// `type/subtype` of a body, lower case not assumed; empty when absent.
 pub fn media_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     value.split(';').next().unwrap_or("").trim()
 }
 
@@ -77,7 +80,14 @@ fn yaml(bytes: &[u8]) -> Result<Value, Status> {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
     };
     serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
-        let message: String = error.to_string().lines().next().unwrap_or("").chars().take(300).collect();
+        let message: String = error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or("")
+            .chars()
+            .take(300)
+            .collect();
         Status::bad_request(format!("error converting YAML to JSON: {message}"))
     })
 }
@@ -103,21 +113,35 @@ mod tests {
         assert!(refused(deep.as_bytes(), BodyFormat::Json));
         assert!(refused(deep.as_bytes(), BodyFormat::Yaml));
         assert!(refused("- ".repeat(100_000).as_bytes(), BodyFormat::Yaml));
-        assert!(refused("{\"a\":".repeat(100_000).as_bytes(), BodyFormat::Yaml));
+        assert!(refused(
+            "{\"a\":".repeat(100_000).as_bytes(),
+            BodyFormat::Yaml
+        ));
     }
 
     #[test]
     fn yaml_is_read_and_alias_bombs_are_not() {
-        let value = yaml(b"kind: Pod\nspec: {containers: [{name: a, args: ['1', \"yes\"]}]}\n").unwrap();
+        let value =
+            yaml(b"kind: Pod\nspec: {containers: [{name: a, args: ['1', \"yes\"]}]}\n").unwrap();
         assert_eq!(value["spec"]["containers"][0]["args"][0], "1");
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..10 {
             let aliases = format!("*a{}", level - 1);
-            bomb += &format!("a{level}: &a{level} [{}]\n", [aliases.as_str(); 10].join(","));
+            bomb += &format!(
+                "a{level}: &a{level} [{}]\n",
+                [aliases.as_str(); 10].join(",")
+            );
         }
         assert!(refused(bomb.as_bytes(), BodyFormat::Yaml));
-        let wide = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), ["*a"; 90].join(","));
-        assert!(refused(wide.as_bytes(), BodyFormat::Yaml), "90 MiB out of one");
+        let wide = format!(
+            "a: &a \"{}\"\nb: [{}]\n",
+            "x".repeat(1 << 20),
+            ["*a"; 90].join(",")
+        );
+        assert!(
+            refused(wide.as_bytes(), BodyFormat::Yaml),
+            "90 MiB out of one"
+        );
     }
 
     #[test]
@@ -129,7 +153,10 @@ mod tests {
         };
         assert_eq!(of("application/json; charset=utf-8"), Ok(BodyFormat::Json));
         assert_eq!(of("application/yaml"), Ok(BodyFormat::Yaml));
-        assert_eq!(of("application/vnd.kubernetes.protobuf"), Err(Reason::UnsupportedMediaType));
+        assert_eq!(
+            of("application/vnd.kubernetes.protobuf"),
+            Err(Reason::UnsupportedMediaType)
+        );
         assert_eq!(BodyFormat::of(&HeaderMap::new()), Ok(BodyFormat::Json));
     }
 }

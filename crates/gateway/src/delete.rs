@@ -29,11 +29,21 @@ struct Preconditions {
 
 /// From a body, which rules the query string out.
 pub fn from_body(body: Value) -> Result<DeleteOptions, Status> {
+    // serde reads structs from arrays too; upstream does not.
+    if !body.is_object() {
+        return Err(Status::bad_request(
+            "decoded object cannot be converted to DeleteOptions",
+        ));
+    }
     let sent: Sent = serde_json::from_value(body).map_err(|error| {
-        Status::bad_request(format!("json: cannot unmarshal into Go value of type v1.DeleteOptions: {error}"))
+        Status::bad_request(format!(
+            "json: cannot unmarshal into Go value of type v1.DeleteOptions: {error}"
+        ))
     })?;
     if !matches!(sent.kind.as_str(), "" | "DeleteOptions") {
-        return Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"));
+        return Err(Status::bad_request(
+            "decoded object cannot be converted to DeleteOptions",
+        ));
     }
     checked(sent)
 }
@@ -42,9 +52,17 @@ pub fn from_body(body: Value) -> Result<DeleteOptions, Status> {
 pub fn from_query(query: &Query) -> Result<DeleteOptions, Status> {
     checked(Sent {
         grace_period_seconds: query.number("gracePeriodSeconds")?,
-        orphan_dependents: query.get("orphanDependents").map(|_| query.flag("orphanDependents")),
+        orphan_dependents: query
+            .get("orphanDependents")
+            .map(|_| query.flag("orphanDependents")),
         propagation_policy: query.text("propagationPolicy"),
-        dry_run: Some(query.all("dryRun").filter(|v| !v.is_empty()).map(str::to_owned).collect()),
+        dry_run: Some(
+            query
+                .all("dryRun")
+                .filter(|v| !v.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        ),
         ..Sent::default()
     })
 }
@@ -53,7 +71,11 @@ fn checked(sent: Sent) -> Result<DeleteOptions, Status> {
     let mut invalid = Invalid::of("DeleteOptions");
     if sent.orphan_dependents.is_some() && sent.propagation_policy.is_some() {
         let why = "orphanDependents and deletionPropagation cannot be both set";
-        invalid.push(crate::invalid::invalid("propagationPolicy", sent.propagation_policy.as_deref().unwrap_or(""), why));
+        invalid.push(crate::invalid::invalid(
+            "propagationPolicy",
+            sent.propagation_policy.as_deref().unwrap_or(""),
+            why,
+        ));
     }
     let dry_run = sent.dry_run.unwrap_or_default();
     if dry_run.iter().any(|value| value != "All") {
@@ -93,14 +115,20 @@ mod tests {
             "kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0,
             "propagationPolicy": "Foreground", "dryRun": ["All"],
         }));
-        let query = Query::parse(Some("gracePeriodSeconds=0&propagationPolicy=Foreground&dryRun=All"));
+        let query = Query::parse(Some(
+            "gracePeriodSeconds=0&propagationPolicy=Foreground&dryRun=All",
+        ));
         for options in [body.unwrap(), from_query(&query.unwrap()).unwrap()] {
             assert_eq!(options.grace_period_seconds, Some(0));
             assert_eq!(options.propagation, Some(Propagation::Foreground));
             assert!(options.dry_run);
         }
-        let options = from_body(json!({"preconditions": {"uid": "u", "resourceVersion": "7"}})).unwrap();
-        assert_eq!((options.uid.as_deref(), options.resource_version.as_deref()), (Some("u"), Some("7")));
+        let options =
+            from_body(json!({"preconditions": {"uid": "u", "resourceVersion": "7"}})).unwrap();
+        assert_eq!(
+            (options.uid.as_deref(), options.resource_version.as_deref()),
+            (Some("u"), Some("7"))
+        );
     }
 
     #[test]

@@ -29,7 +29,12 @@ pub struct GuardedIo<IO> {
 impl<IO> GuardedIo<IO> {
     /// Guards a fresh connection.
     pub fn new(io: IO) -> Self {
-        Self { io, n_read: 0, opening: Some(Box::pin(sleep(HANDSHAKE_TIMEOUT))), stall: None }
+        Self {
+            io,
+            n_read: 0,
+            opening: Some(Box::pin(sleep(HANDSHAKE_TIMEOUT))),
+            stall: None,
+        }
     }
 
     /// Gives a write's outcome on, unless it waits for too long already.
@@ -42,7 +47,9 @@ impl<IO> GuardedIo<IO> {
             self.stall = None;
             return outcome;
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(STALL_TIMEOUT)));
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(sleep(STALL_TIMEOUT)));
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(Err(timed_out("the peer stopped reading")))
     }
@@ -60,7 +67,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for GuardedIo<IO> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.io).poll_read(cx, buf);
-        let Some(opening) = &mut self.opening else { return outcome };
+        let Some(opening) = &mut self.opening else {
+            return outcome;
+        };
         if outcome.is_pending() {
             ready!(opening.as_mut().poll(cx));
             return Poll::Ready(Err(timed_out("no request came")));

@@ -21,7 +21,11 @@ pub struct Check {
 /// Answers a health path, such as `livez` or `readyz/ping`.
 pub fn answer(checks: &[Check], path: &str, query: &Query) -> Response {
     let (endpoint, single) = path.split_once('/').unwrap_or((path, ""));
-    let ping = Check { name: "ping", live: true, run: Arc::new(|| Ok(())) };
+    let ping = Check {
+        name: "ping",
+        live: true,
+        run: Arc::new(|| Ok(())),
+    };
     let concerned = |check: &&Check| endpoint != "livez" || check.live;
     let checks = std::iter::once(&ping).chain(checks).filter(concerned);
     if !single.is_empty() {

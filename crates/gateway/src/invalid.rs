@@ -11,7 +11,10 @@ pub struct Invalid {
 impl Invalid {
     /// For options of a kind, such as `ListOptions`.
     pub const fn of(kind: &'static str) -> Self {
-        Self { kind, causes: Vec::new() }
+        Self {
+            kind,
+            causes: Vec::new(),
+        }
     }
 
     /// Notes a cause.
@@ -24,8 +27,11 @@ impl Invalid {
         if self.causes.is_empty() {
             return Ok(());
         }
-        let causes: Vec<String> =
-            self.causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let causes: Vec<String> = self
+            .causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.message))
+            .collect();
         let causes = match causes.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -47,20 +53,31 @@ pub fn forbidden(field: &str, why: &str) -> Cause {
 
 /// The field must be there.
 pub fn required(field: &str, why: &str) -> Cause {
-    cause("FieldValueRequired", field, format!("Required value: {why}"))
+    cause(
+        "FieldValueRequired",
+        field,
+        format!("Required value: {why}"),
+    )
 }
 
 /// The value is not one of those known.
 pub fn not_supported(field: &str, value: &str, supported: &[&str]) -> Cause {
     let supported: Vec<String> = supported.iter().map(|value| quoted(value)).collect();
     let values = supported.join(", ");
-    let message = format!("Unsupported value: {}: supported values: {values}", quoted(value));
+    let message = format!(
+        "Unsupported value: {}: supported values: {values}",
+        quoted(value)
+    );
     cause("FieldValueNotSupported", field, message)
 }
 
 /// The value is malformed.
 pub fn invalid(field: &str, value: &str, why: &str) -> Cause {
-    cause("FieldValueInvalid", field, format!("Invalid value: {}: {why}", quoted(value)))
+    cause(
+        "FieldValueInvalid",
+        field,
+        format!("Invalid value: {}: {why}", quoted(value)),
+    )
 }
 
 /// The value is too long.
@@ -74,5 +91,9 @@ pub fn quoted(value: &str) -> String {
 }
 
 fn cause(reason: &str, field: &str, message: String) -> Cause {
-    Cause { reason: reason.into(), message, field: field.into() }
+    Cause {
+        reason: reason.into(),
+        message,
+        field: field.into(),
+    }
 }

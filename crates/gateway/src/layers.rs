@@ -44,7 +44,11 @@ pub fn around(routes: Router, gateway: &Arc<Gateway>) -> Router {
 
 async fn observe(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     METRICS.api_requests_total.inc();
-    let sent = request.headers().get(&AUDIT_ID).filter(|id| id.len() <= 64).cloned();
+    let sent = request
+        .headers()
+        .get(&AUDIT_ID)
+        .filter(|id| id.len() <= 64)
+        .cloned();
     let mut response = next.run(request).await;
     match response.status().as_u16() {
         429 => METRICS.api_throttled_total.inc(),
@@ -56,17 +60,24 @@ async fn observe(State(gateway): State<Arc<Gateway>>, request: Request, next: Ne
     if let Some(id) = id {
         headers.insert(AUDIT_ID, id);
     }
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache, private"));
     response
 }
 
 /// Where the profile unwinds; a release build aborts on a panic, because state may be broken beyond this request.
 async fn survive_panics(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(%method, path, "the handler panicked");
-        respond::status(&Status::internal("This request caused apiserver to panic. Look in the logs for details."))
-    })
+    AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!(%method, path, "the handler panicked");
+            respond::status(&Status::internal(
+                "This request caused apiserver to panic. Look in the logs for details.",
+            ))
+        })
 }
 
 async fn parse(mut request: Request, next: Next) -> Response {
@@ -81,17 +92,31 @@ async fn authenticate(
     next: Next,
 ) -> Response {
     let headers = request.headers();
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     let cert = request.extensions().get::<PeerCert>();
     let bearer = text(AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    let credentials = Credentials { cert_der: cert.map(|cert| cert.0.as_ref()), bearer };
+    let credentials = Credentials {
+        cert_der: cert.map(|cert| cert.0.as_ref()),
+        bearer,
+    };
     let user_agent = text(USER_AGENT).unwrap_or("").to_owned();
     let context = match gateway.api.authenticate(credentials) {
-        Ok(user) => Context { user, user_agent, ..Context::default() },
-        Err(_) if is_public(&request) => Context { user_agent, ..Context::default() },
+        Ok(user) => Context {
+            user,
+            user_agent,
+            ..Context::default()
+        },
+        Err(_) if is_public(&request) => Context {
+            user_agent,
+            ..Context::default()
+        },
         Err(status) => return respond::status(&status),
     };
     request.extensions_mut().insert(context);
@@ -130,8 +155,10 @@ async fn limit_time(request: Request, next: Next) -> Response {
     };
     let asked = parsed.timeout.filter(|timeout| !timeout.is_zero());
     let timeout = asked.unwrap_or(REQUEST_TIMEOUT).min(REQUEST_TIMEOUT);
-    tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| {
-        let message = "Timeout: request did not complete within the allotted timeout";
-        respond::status(&Status::new(Reason::Timeout, message))
-    })
+    tokio::time::timeout(timeout, next.run(request))
+        .await
+        .unwrap_or_else(|_| {
+            let message = "Timeout: request did not complete within the allotted timeout";
+            respond::status(&Status::new(Reason::Timeout, message))
+        })
 }

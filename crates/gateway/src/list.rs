@@ -33,7 +33,10 @@ pub fn answer(page: Page, shaper: Shaper, style: Style) -> Response {
         return respond::plain(StatusCode::OK, content_type, Body::from(whole));
     }
     if style.gzip && size_bytes > GZIP_BYTES {
-        let packed = Packed { chunks, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) };
+        let packed = Packed {
+            chunks,
+            encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
+        };
         let mut response = respond::plain(StatusCode::OK, content_type, streamed(packed));
         respond::mark_gzip(&mut response);
         return response;
@@ -67,7 +70,13 @@ impl Chunks {
         let mut head = Vec::new();
         shaper.write_list_head(&metadata, &mut head);
         let items = page.items.into_iter();
-        Self { head: Some(head), items, shaper, is_first: true, is_done: false }
+        Self {
+            head: Some(head),
+            items,
+            shaper,
+            is_first: true,
+            is_done: false,
+        }
     }
 }
 

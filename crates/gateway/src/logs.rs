@@ -16,5 +16,9 @@ pub fn answer(started: Result<LogStream, Status>) -> Result<Response, Status> {
             std::io::Error::other(status)
         })
     });
-    Ok(respond::plain(StatusCode::OK, "text/plain", Body::from_stream(stream)))
+    Ok(respond::plain(
+        StatusCode::OK,
+        "text/plain",
+        Body::from_stream(stream),
+    ))
 }

@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, StatusCode};
+use kontiki_api::discovery::group_versions;
 use kontiki_base::status::Status;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::accept::{self, Format};
-use crate::discovery::{group_versions, hex};
+use crate::discovery::hex;
 use crate::query::Query;
 use crate::respond::{self, Response, Style};
 
@@ -32,7 +33,10 @@ impl OpenApi {
             let document = |group: &str, version: &str| {
                 let bytes = kontiki_api::openapi::openapi_v3(group, version).to_string();
                 let hash = hex(&Sha256::digest(&bytes)).to_uppercase();
-                Arc::new(Document { bytes: bytes.into(), hash })
+                Arc::new(Document {
+                    bytes: bytes.into(),
+                    hash,
+                })
             };
             group_versions()
                 .into_iter()
@@ -50,7 +54,11 @@ impl OpenApi {
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
         let style = Style::of(headers, accept::negotiate_plain(headers)?, None);
-        Ok(respond::value(StatusCode::OK, &json!({"paths": Value::Object(paths)}), style))
+        Ok(respond::value(
+            StatusCode::OK,
+            &json!({"paths": Value::Object(paths)}),
+            style,
+        ))
     }
 
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`.
@@ -61,12 +69,19 @@ impl OpenApi {
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Response, Status> {
-        let Some(document) = self.documents().get(&(group.to_owned(), version.to_owned())) else {
+        let Some(document) = self
+            .documents()
+            .get(&(group.to_owned(), version.to_owned()))
+        else {
             return Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
         };
         let asked = query.get("hash");
         if asked.is_some_and(|hash| hash != document.hash) {
-            let url = format!("/openapi/v3/{}?hash={}", path_of(group, version), document.hash);
+            let url = format!(
+                "/openapi/v3/{}?hash={}",
+                path_of(group, version),
+                document.hash
+            );
             let mut response = respond::text(StatusCode::MOVED_PERMANENTLY, "");
             if let Ok(url) = HeaderValue::try_from(url) {
                 response.headers_mut().insert(LOCATION, url);
@@ -74,12 +89,19 @@ impl OpenApi {
             return Ok(response);
         }
         let etag = format!("\"{}\"", document.hash);
-        let is_known = headers.get(IF_NONE_MATCH).is_some_and(|tag| tag == etag.as_str());
+        let is_known = headers
+            .get(IF_NONE_MATCH)
+            .is_some_and(|tag| tag == etag.as_str());
         let gzip = Style::of(headers, Format::Json, None).gzip;
         let mut response = if is_known {
             respond::text(StatusCode::NOT_MODIFIED, "")
         } else {
-            respond::whole(StatusCode::OK, Format::Json.content_type(), document.bytes.clone(), gzip)
+            respond::whole(
+                StatusCode::OK,
+                Format::Json.content_type(),
+                document.bytes.clone(),
+                gzip,
+            )
         };
         let headers = response.headers_mut();
         if let Ok(etag) = HeaderValue::try_from(etag) {
@@ -94,5 +116,9 @@ impl OpenApi {
 }
 
 fn path_of(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
 }

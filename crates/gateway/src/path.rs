@@ -29,8 +29,11 @@ impl Resource {
 
 /// Reads the rest of a path after its group and version; 404 as upstream's router answers it.
 pub fn resolve(group: &str, version: &str, rest: &str) -> Result<Resource, Status> {
-    let segments: Vec<String> =
-        rest.trim_end_matches('/').split('/').map(urlencoded::decode).collect::<Result<_, _>>()?;
+    let segments: Vec<String> = rest
+        .trim_end_matches('/')
+        .split('/')
+        .map(urlencoded::decode)
+        .collect::<Result<_, _>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let (watch, segments) = match segments.as_slice() {
         ["watch", rest @ ..] => (true, rest),
@@ -65,7 +68,11 @@ fn target(group: &str, version: &str, segments: &[&str]) -> Option<Target> {
         _ => return None,
     };
     let namespaced_path = !namespace.is_empty();
-    let fits = if namespaced_path { kind.namespaced } else { !kind.namespaced || name.is_empty() };
+    let fits = if namespaced_path {
+        kind.namespaced
+    } else {
+        !kind.namespaced || name.is_empty()
+    };
     let no_empty_segment = rest.iter().all(|segment| !segment.is_empty());
     (fits && no_empty_segment).then(|| Target {
         kind,
@@ -76,14 +83,19 @@ fn target(group: &str, version: &str, segments: &[&str]) -> Option<Target> {
 }
 
 fn is_subresource_of(plural: &str, segment: &str) -> bool {
-    let Some(kind) = by_path("", "v1", plural) else { return false };
+    let Some(kind) = by_path("", "v1", plural) else {
+        return false;
+    };
     Subresource::by_name(segment).is_some_and(|segment| kind.has(segment))
 }
 
 /// Upstream's answer where a group and version exist and the resource does not.
 pub fn no_such_resource() -> Status {
-    Status::new(Reason::NotFound, "the server could not find the requested resource")
-        .with_details(Details::default())
+    Status::new(
+        Reason::NotFound,
+        "the server could not find the requested resource",
+    )
+    .with_details(Details::default())
 }
 
 /// Upstream's answer where the resource exists and the method does not.
@@ -100,28 +112,50 @@ mod tests {
     fn resolved(path: &str) -> Option<(String, String, String, Option<Subresource>, bool)> {
         let (group, rest) = match path.strip_prefix("/api/v1/") {
             Some(rest) => ("", rest),
-            None => path.strip_prefix("/apis/").unwrap().split_once("/v1/").unwrap(),
+            None => path
+                .strip_prefix("/apis/")
+                .unwrap()
+                .split_once("/v1/")
+                .unwrap(),
         };
         let Resource { target, watch } = resolve(group, "v1", rest).ok()?;
         let resource = target.kind.resource().to_string();
-        Some((resource, target.namespace, target.name, target.subresource, watch))
+        Some((
+            resource,
+            target.namespace,
+            target.name,
+            target.subresource,
+            watch,
+        ))
     }
 
     #[test]
     fn paths_name_what_upstream_says_they_name() {
         let target = |resource: &str, namespace: &str, name: &str| {
-            Some((resource.to_owned(), namespace.to_owned(), name.to_owned(), None, false))
+            Some((
+                resource.to_owned(),
+                namespace.to_owned(),
+                name.to_owned(),
+                None,
+                false,
+            ))
         };
         for (path, expected) in [
             ("/api/v1/pods", target("pods", "", "")),
             ("/api/v1/namespaces/a/pods", target("pods", "a", "")),
             ("/api/v1/namespaces/a/pods/x", target("pods", "a", "x")),
             ("/api/v1/namespaces/a/pods/x/", target("pods", "a", "x")),
-            ("/api/v1/namespaces/a/pods/x%2Fy", target("pods", "a", "x/y")),
+            (
+                "/api/v1/namespaces/a/pods/x%2Fy",
+                target("pods", "a", "x/y"),
+            ),
             ("/api/v1/namespaces", target("namespaces", "", "")),
             ("/api/v1/namespaces/a", target("namespaces", "", "a")),
             ("/api/v1/nodes/n", target("nodes", "", "n")),
-            ("/apis/apps/v1/namespaces/a/deployments/d", target("deployments.apps", "a", "d")),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/d",
+                target("deployments.apps", "a", "d"),
+            ),
             ("/api/v1/pods/x", None),
             ("/api/v1/namespaces/a/nodes/n", None),
             ("/api/v1/namespaces/a/foos", None),

@@ -24,17 +24,25 @@ impl Query {
 
     /// The first value of a parameter.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every value of a parameter.
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is present and not empty.
     pub fn text(&self, key: &str) -> Option<String> {
-        self.get(key).filter(|value| !value.is_empty()).map(str::to_owned)
+        self.get(key)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
     }
 
     /// A switch, as `Convert_Slice_string_To_bool` reads it: anything but `false` and `0` is true.
@@ -44,15 +52,19 @@ impl Query {
 
     /// A whole number; the refusal is Go's.
     pub fn number(&self, key: &str) -> Result<Option<i64>, Status> {
-        let Some(text) = self.get(key).filter(|text| !text.is_empty()) else { return Ok(None) };
-        text.parse().map(Some).map_err(|error: std::num::ParseIntError| {
-            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-            let why = match error.kind() {
-                PosOverflow | NegOverflow => "value out of range",
-                _ => "invalid syntax",
-            };
-            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
-        })
+        let Some(text) = self.get(key).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|error: std::num::ParseIntError| {
+                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+                let why = match error.kind() {
+                    PosOverflow | NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+            })
     }
 
     /// Whether the client wants JSON for people.
@@ -62,8 +74,14 @@ impl Query {
 
     /// How long the client is ready to wait (`timeout`, a Go duration).
     pub fn timeout(&self) -> Result<Option<Duration>, Status> {
-        let Some(text) = self.get("timeout").filter(|text| !text.is_empty()) else { return Ok(None) };
-        let refused = || Status::bad_request(format!("invalid timeout specified in the request URL: {text:?}"));
+        let Some(text) = self.get("timeout").filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let refused = || {
+            Status::bad_request(format!(
+                "invalid timeout specified in the request URL: {text:?}"
+            ))
+        };
         go_duration(text).map(Some).ok_or_else(refused)
     }
 }
@@ -98,7 +116,9 @@ fn go_duration(text: &str) -> Option<Duration> {
 
 /// Options of get.
 pub fn get_options(query: &Query) -> GetOptions {
-    GetOptions { resource_version: query.text("resourceVersion") }
+    GetOptions {
+        resource_version: query.text("resourceVersion"),
+    }
 }
 
 /// Options of list and of what deletecollection selects.
@@ -120,10 +140,17 @@ pub fn list_options(query: &Query) -> Result<ListOptions, Status> {
             causes.push(forbidden(FIELD, why));
         }
         if options.continue_.is_some() {
-            causes.push(forbidden(FIELD, "resourceVersionMatch is forbidden when continue is provided"));
+            causes.push(forbidden(
+                FIELD,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
         if matched != "Exact" && matched != "NotOlderThan" {
-            causes.push(not_supported(FIELD, matched, &["Exact", "NotOlderThan", ""]));
+            causes.push(not_supported(
+                FIELD,
+                matched,
+                &["Exact", "NotOlderThan", ""],
+            ));
         }
         if matched == "Exact" && options.resource_version.as_deref() == Some("0") {
             let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
@@ -131,7 +158,10 @@ pub fn list_options(query: &Query) -> Result<ListOptions, Status> {
         }
     }
     if query.get("sendInitialEvents").is_some() {
-        causes.push(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        causes.push(forbidden(
+            "sendInitialEvents",
+            "sendInitialEvents is forbidden for list",
+        ));
     }
     causes.finish()?;
     Ok(options)
@@ -139,7 +169,9 @@ pub fn list_options(query: &Query) -> Result<ListOptions, Status> {
 
 /// Options of watch.
 pub fn watch_options(query: &Query) -> Result<WatchOptions, Status> {
-    let timeout = query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
+    let timeout = query
+        .number("timeoutSeconds")?
+        .and_then(|seconds| u64::try_from(seconds).ok());
     let options = WatchOptions {
         label_selector: query.text("labelSelector"),
         field_selector: query.text("fieldSelector"),
@@ -147,7 +179,9 @@ pub fn watch_options(query: &Query) -> Result<WatchOptions, Status> {
         resource_version_match: query.text("resourceVersionMatch"),
         bookmarks: query.flag("allowWatchBookmarks"),
         send_initial_events: query.get("sendInitialEvents").map(truthy),
-        timeout: timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+        timeout: timeout
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
     };
     const FIELD: &str = "resourceVersionMatch";
     let mut causes = Invalid::of("ListOptions");
@@ -158,14 +192,18 @@ pub fn watch_options(query: &Query) -> Result<WatchOptions, Status> {
     }
     if let Some(matched) = matched {
         if options.send_initial_events.is_none() {
-            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            let why =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
             causes.push(forbidden(FIELD, why));
         }
         if matched != "NotOlderThan" {
             causes.push(not_supported(FIELD, matched, &["NotOlderThan"]));
         }
         if query.text("continue").is_some() {
-            causes.push(forbidden(FIELD, "resourceVersionMatch is forbidden when continue is provided"));
+            causes.push(forbidden(
+                FIELD,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
     }
     causes.finish()?;
@@ -175,7 +213,10 @@ pub fn watch_options(query: &Query) -> Result<WatchOptions, Status> {
 /// Options of a write; `kind` is upstream's name for them (`CreateOptions`, `UpdateOptions`, `PatchOptions`).
 pub fn write_options(query: &Query, kind: &'static str) -> Result<WriteOptions, Status> {
     let mut causes = Invalid::of(kind);
-    let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
+    let dry_run: Vec<&str> = query
+        .all("dryRun")
+        .filter(|value| !value.is_empty())
+        .collect();
     if dry_run.iter().any(|value| *value != "All") {
         causes.push(not_supported("dryRun", &dry_run.join(","), &["All"]));
     }
@@ -192,11 +233,19 @@ pub fn write_options(query: &Query, kind: &'static str) -> Result<WriteOptions, 
     }
     let validation = query.get("fieldValidation").unwrap_or("");
     if !matches!(validation, "" | "Ignore" | "Warn" | "Strict") {
-        causes.push(not_supported("fieldValidation", validation, &["", "Ignore", "Strict", "Warn"]));
+        causes.push(not_supported(
+            "fieldValidation",
+            validation,
+            &["", "Ignore", "Strict", "Warn"],
+        ));
     }
     causes.finish()?;
     let field_validation = FieldValidation::parse(validation)?;
-    Ok(WriteOptions { dry_run: !dry_run.is_empty(), field_manager, field_validation })
+    Ok(WriteOptions {
+        dry_run: !dry_run.is_empty(),
+        field_manager,
+        field_validation,
+    })
 }
 
 /// Options of a pod's log.
@@ -225,16 +274,45 @@ mod tests {
     fn list_options_are_refused_as_upstream_refuses_them() {
         let prefix = "ListOptions.meta.k8s.io \"\" is invalid: ";
         for (text, message) in [
-            ("limit=abc", "strconv.ParseInt: parsing \"abc\": invalid syntax".to_owned()),
-            ("limit=99999999999999999999", "strconv.ParseInt: parsing \"99999999999999999999\": value out of range".into()),
-            ("resourceVersionMatch=Exact", format!("{prefix}resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")),
-            ("resourceVersion=1&resourceVersionMatch=x", format!("{prefix}resourceVersionMatch: Unsupported value: \"x\": supported values: \"Exact\", \"NotOlderThan\", \"\"")),
-            ("sendInitialEvents=true", format!("{prefix}sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list")),
+            (
+                "limit=abc",
+                "strconv.ParseInt: parsing \"abc\": invalid syntax".to_owned(),
+            ),
+            (
+                "limit=99999999999999999999",
+                "strconv.ParseInt: parsing \"99999999999999999999\": value out of range".into(),
+            ),
+            (
+                "resourceVersionMatch=Exact",
+                format!(
+                    "{prefix}resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+                ),
+            ),
+            (
+                "resourceVersion=1&resourceVersionMatch=x",
+                format!(
+                    "{prefix}resourceVersionMatch: Unsupported value: \"x\": supported values: \"Exact\", \"NotOlderThan\", \"\""
+                ),
+            ),
+            (
+                "sendInitialEvents=true",
+                format!(
+                    "{prefix}sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"
+                ),
+            ),
         ] {
-            assert_eq!(list_options(&query(text)).unwrap_err().message, message, "{text}");
+            assert_eq!(
+                list_options(&query(text)).unwrap_err().message,
+                message,
+                "{text}"
+            );
         }
-        let options = list_options(&query("limit=500&continue=abc&labelSelector=a%3Db%2Cc")).unwrap();
-        assert_eq!((options.limit, options.label_selector.as_deref()), (500, Some("a=b,c")));
+        let options =
+            list_options(&query("limit=500&continue=abc&labelSelector=a%3Db%2Cc")).unwrap();
+        assert_eq!(
+            (options.limit, options.label_selector.as_deref()),
+            (500, Some("a=b,c"))
+        );
     }
 
     #[test]
@@ -246,26 +324,45 @@ mod tests {
         ));
         let options = options.unwrap();
         assert_eq!(options.send_initial_events, Some(true));
-        assert_eq!((options.bookmarks, options.timeout), (true, Some(Duration::from_secs(5))));
+        assert_eq!(
+            (options.bookmarks, options.timeout),
+            (true, Some(Duration::from_secs(5)))
+        );
     }
 
     #[test]
     fn write_options() {
-        let message = |text| super::write_options(&query(text), "CreateOptions").unwrap_err().message;
+        let message = |text| {
+            super::write_options(&query(text), "CreateOptions")
+                .unwrap_err()
+                .message
+        };
         assert_eq!(
             message("dryRun=Some"),
             "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""
         );
-        assert!(message("fieldValidation=x&fieldManager=%00").contains("is invalid: [fieldManager"));
-        assert!(super::write_options(&query("dryRun=All"), "CreateOptions").unwrap().dry_run);
+        assert!(
+            message("fieldValidation=x&fieldManager=%00").contains("is invalid: [fieldManager")
+        );
+        assert!(
+            super::write_options(&query("dryRun=All"), "CreateOptions")
+                .unwrap()
+                .dry_run
+        );
     }
 
     #[test]
     fn booleans_and_durations_read_like_go() {
         let switches = query("a&b=false&c=0&d=1&e=FALSE&f=yes");
-        let on: Vec<&str> = ["a", "b", "c", "d", "e", "f", "g"].into_iter().filter(|key| switches.flag(key)).collect();
+        let on: Vec<&str> = ["a", "b", "c", "d", "e", "f", "g"]
+            .into_iter()
+            .filter(|key| switches.flag(key))
+            .collect();
         assert_eq!(on, ["a", "d", "f"]);
         assert_eq!(go_duration("1m30s"), Some(Duration::from_secs(90)));
-        assert_eq!((go_duration("5"), go_duration("x"), go_duration("1w")), (None, None, None));
+        assert_eq!(
+            (go_duration("5"), go_duration("x"), go_duration("1w")),
+            (None, None, None)
+        );
     }
 }

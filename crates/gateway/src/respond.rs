@@ -37,12 +37,23 @@ pub struct Style {
 impl Style {
     /// From the request's headers and its `pretty` parameter.
     pub fn of(headers: &HeaderMap, format: Format, pretty: Option<bool>) -> Self {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or("")
+        };
         let agent = text(USER_AGENT);
-        let is_person = ["curl", "Wget", "Mozilla/5.0"].iter().any(|name| agent.starts_with(name));
+        let is_person = ["curl", "Wget", "Mozilla/5.0"]
+            .iter()
+            .any(|name| agent.starts_with(name));
         let mut encodings = text(ACCEPT_ENCODING).split(',').map(str::trim);
         let gzip = encodings.any(|encoding| encoding.split(';').next() == Some("gzip"));
-        Self { format, pretty: pretty.unwrap_or(is_person), gzip }
+        Self {
+            format,
+            pretty: pretty.unwrap_or(is_person),
+            gzip,
+        }
     }
 
     /// Whether stored bytes can be sent as they are.
@@ -75,7 +86,9 @@ pub fn json_bytes(code: StatusCode, bytes: Bytes, style: Style) -> Response {
     }
     match serde_json::from_slice::<Value>(&bytes) {
         Ok(tree) => value(code, &tree, style),
-        Err(error) => status(&Status::internal(format!("a stored object is not JSON: {error}"))),
+        Err(error) => status(&Status::internal(format!(
+            "a stored object is not JSON: {error}"
+        ))),
     }
 }
 
@@ -96,15 +109,21 @@ pub fn whole(code: StatusCode, content_type: &'static str, bytes: Bytes, gzip: b
 
 /// Says that the body is compressed.
 pub fn mark_gzip(response: &mut Response) {
-    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
+        .headers_mut()
+        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
 /// Any body.
 pub fn plain(code: StatusCode, content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -117,12 +136,23 @@ pub fn text(code: StatusCode, text: impl Into<Body>) -> Response {
 pub fn status(status: &Status) -> Response {
     let code = StatusCode::from_u16(status.reason.http_code())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response =
-        plain(code, Format::Json.content_type(), Body::from(status.to_json().to_string()));
-    let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    let overloaded = matches!(status.reason, Reason::TooManyRequests | Reason::ServiceUnavailable);
+    let mut response = plain(
+        code,
+        Format::Json.content_type(),
+        Body::from(status.to_json().to_string()),
+    );
+    let asked = status
+        .details
+        .as_ref()
+        .map_or(0, |details| details.retry_after_seconds);
+    let overloaded = matches!(
+        status.reason,
+        Reason::TooManyRequests | Reason::ServiceUnavailable
+    );
     if asked > 0 || overloaded {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(asked.max(1)));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(asked.max(1)));
     }
     response
 }
@@ -155,22 +185,37 @@ mod tests {
     #[test]
     fn warnings_cannot_break_out_of_their_header() {
         let header = warning_header("unknown field \"spec.a\\b\"\r\nSet-Cookie: x");
-        assert_eq!(header, r#"299 - "unknown field \"spec.a\\b\"  Set-Cookie: x""#);
+        assert_eq!(
+            header,
+            r#"299 - "unknown field \"spec.a\\b\"  Set-Cookie: x""#
+        );
     }
 
     #[test]
     fn overload_says_when_to_come_back() {
         let response = status(&Status::new(Reason::TooManyRequests, "full").with_retry_after(7));
-        assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &"7".parse().unwrap()));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
+            (429, &"7".parse().unwrap())
+        );
         let response = status(&Status::new(Reason::ServiceUnavailable, "no leader"));
         assert_eq!(response.headers()[RETRY_AFTER], "1");
-        assert!(!status(&Status::bad_request("x")).headers().contains_key(RETRY_AFTER));
+        assert!(
+            !status(&Status::bad_request("x"))
+                .headers()
+                .contains_key(RETRY_AFTER)
+        );
     }
 
     #[test]
     fn only_large_bodies_are_compressed_and_only_when_asked() {
         let is_gzip = |n_bytes, gzip| {
-            let response = whole(StatusCode::OK, "text/plain", vec![b'a'; n_bytes].into(), gzip);
+            let response = whole(
+                StatusCode::OK,
+                "text/plain",
+                vec![b'a'; n_bytes].into(),
+                gzip,
+            );
             response.headers().contains_key(CONTENT_ENCODING)
         };
         assert!(is_gzip(GZIP_BYTES + 1, true));

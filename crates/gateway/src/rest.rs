@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use kontiki_api::discovery::verbs;
 use kontiki_api::{Kind, Subresource};
 use kontiki_apiserver::{Answer, Context, PatchType, Propagation, Target, Written};
 use kontiki_base::status::Status;
@@ -18,7 +19,7 @@ use crate::respond::{self, Response, Style};
 use crate::route::{Parsed, is_watch};
 use crate::router::Gateway;
 use crate::shape::Shaper;
-use crate::{body, delete, discovery, list, logs, watch};
+use crate::{body, delete, list, logs, watch};
 
 /// What the steps of one request share.
 struct Call<'a> {
@@ -51,7 +52,15 @@ pub async fn serve(
     let accepted = accept::negotiate(&parts.headers)?;
     let shaper = Shaper::new(kind, accepted.shape, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
-    let call = Call { gateway, resource, query, context, headers: parts.headers, shaper, style };
+    let call = Call {
+        gateway,
+        resource,
+        query,
+        context,
+        headers: parts.headers,
+        shaper,
+        style,
+    };
     match parts.method {
         Method::GET if is_watch(resource, query) => call.watch().await,
         Method::GET if resource.is_collection() => call.list().await,
@@ -77,12 +86,16 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
         None if !resource.is_collection() => {
             &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]
         }
-        None if discovery::may_delete_collection(resource.target.kind) => {
+        None if verbs(resource.target.kind).contains(&"deletecollection") => {
             &[Method::GET, Method::POST, Method::DELETE]
         }
         None => &[Method::GET, Method::POST],
     };
-    if allowed.contains(method) { Ok(()) } else { Err(path::no_such_method()) }
+    if allowed.contains(method) {
+        Ok(())
+    } else {
+        Err(path::no_such_method())
+    }
 }
 
 impl Call<'_> {
@@ -92,33 +105,53 @@ impl Call<'_> {
 
     async fn get(&self) -> Result<Response, Status> {
         let options = query::get_options(self.query);
-        let answer = self.gateway.api.get(&self.context, self.target(), &options).await?;
+        let answer = self
+            .gateway
+            .api
+            .get(&self.context, self.target(), &options)
+            .await?;
         Ok(self.answer(StatusCode::OK, &answer))
     }
 
     async fn list(&self) -> Result<Response, Status> {
         let options = query::list_options(self.query)?;
-        let page = self.gateway.api.list(&self.context, self.target(), &options).await?;
+        let page = self
+            .gateway
+            .api
+            .list(&self.context, self.target(), &options)
+            .await?;
         Ok(list::answer(page, self.shaper, self.style))
     }
 
     async fn watch(&self) -> Result<Response, Status> {
         let options = query::watch_options(self.query)?;
-        let started = self.gateway.api.watch(&self.context, self.target(), &options).await;
+        let started = self
+            .gateway
+            .api
+            .watch(&self.context, self.target(), &options)
+            .await;
         watch::answer(started, self.shaper)
     }
 
     async fn create(&self, content: axum::body::Body) -> Result<Response, Status> {
         let options = query::write_options(self.query, "CreateOptions")?;
         let body = self.decode(content).await?;
-        let written = self.gateway.api.create(&self.context, self.target(), body, &options).await?;
+        let written = self
+            .gateway
+            .api
+            .create(&self.context, self.target(), body, &options)
+            .await?;
         Ok(self.written(&written))
     }
 
     async fn update(&self, content: axum::body::Body) -> Result<Response, Status> {
         let options = query::write_options(self.query, "UpdateOptions")?;
         let body = self.decode(content).await?;
-        let written = self.gateway.api.update(&self.context, self.target(), body, &options).await?;
+        let written = self
+            .gateway
+            .api
+            .update(&self.context, self.target(), body, &options)
+            .await?;
         Ok(self.written(&written))
     }
 
@@ -132,14 +165,19 @@ impl Call<'_> {
             }
             PatchType::Apply { .. } => {}
             _ if self.query.get("force").is_some() => {
-                invalid.push(forbidden("force", "may not be specified for non-apply patch"));
+                invalid.push(forbidden(
+                    "force",
+                    "may not be specified for non-apply patch",
+                ));
             }
             _ => {}
         }
         invalid.finish()?;
         let body = format.decode(&body::read(&self.headers, content).await?)?;
         let api = &self.gateway.api;
-        let written = api.patch(&self.context, self.target(), patch, body, &options).await?;
+        let written = api
+            .patch(&self.context, self.target(), patch, body, &options)
+            .await?;
         Ok(self.written(&written))
     }
 
@@ -153,14 +191,20 @@ impl Call<'_> {
         let api = &self.gateway.api;
         if self.resource.is_collection() {
             let select = query::list_options(self.query)?;
-            let page = api.delete_collection(&self.context, self.target(), &options, &select).await?;
+            let page = api
+                .delete_collection(&self.context, self.target(), &options, &select)
+                .await?;
             return Ok(list::answer(page, self.shaper, self.style));
         }
         let written = api.delete(&self.context, self.target(), &options).await?;
         // Upstream's one 202: a foreground deletion that still waits for dependents.
         let waits = options.propagation == Some(Propagation::Foreground)
             && matches!(written.object, Answer::Object(_));
-        let code = if waits { StatusCode::ACCEPTED } else { StatusCode::OK };
+        let code = if waits {
+            StatusCode::ACCEPTED
+        } else {
+            StatusCode::OK
+        };
         let mut response = self.answer(code, &written.object);
         respond::warn(&mut response, &written.warnings);
         Ok(response)
@@ -172,7 +216,11 @@ impl Call<'_> {
     }
 
     fn written(&self, written: &Written) -> Response {
-        let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+        let code = if written.created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
         let mut response = self.answer(code, &written.object);
         respond::warn(&mut response, &written.warnings);
         response
@@ -194,7 +242,8 @@ impl Call<'_> {
             Answer::Rendered(tree) => {
                 let revision = tree["metadata"]["resourceVersion"].as_str().unwrap_or("");
                 let mut shaped = Vec::new();
-                self.shaper.write_json(tree.to_string().as_bytes(), revision, &mut shaped);
+                self.shaper
+                    .write_json(tree.to_string().as_bytes(), revision, &mut shaped);
                 respond::json_bytes(code, shaped.into(), self.style)
             }
         }
@@ -213,9 +262,12 @@ fn patch_type(headers: &HeaderMap, query: &Query) -> Result<(PatchType, BodyForm
         "application/json-patch+json" => (PatchType::Json, BodyFormat::Json),
         "application/merge-patch+json" => (PatchType::Merge, BodyFormat::Json),
         "application/strategic-merge-patch+json" => (PatchType::Strategic, BodyFormat::Json),
-        "application/apply-patch+yaml" => {
-            (PatchType::Apply { force: query.flag("force") }, BodyFormat::Yaml)
-        }
+        "application/apply-patch+yaml" => (
+            PatchType::Apply {
+                force: query.flag("force"),
+            },
+            BodyFormat::Yaml,
+        ),
         _ => {
             return Err(codec::unsupported(
                 "application/json-patch+json, application/merge-patch+json, \

@@ -61,10 +61,17 @@ impl Parsed {
             Err(status) => (Query::default(), None, Route::Refused(status)),
         };
         let is_long_running = match &route {
-            Route::Resource(resource) => *method == Method::GET && is_long_running(resource, &query),
+            Route::Resource(resource) => {
+                *method == Method::GET && is_long_running(resource, &query)
+            }
             _ => false,
         };
-        Self { route, query, is_long_running, timeout }
+        Self {
+            route,
+            query,
+            is_long_running,
+            timeout,
+        }
     }
 
     /// A health check.
@@ -137,5 +144,7 @@ fn is_group(group: &str) -> bool {
 }
 
 fn is_version(group: &str, version: &str) -> bool {
-    KINDS.iter().any(|kind| kind.group == group && kind.version == version)
+    KINDS
+        .iter()
+        .any(|kind| kind.group == group && kind.version == version)
 }

@@ -16,7 +16,7 @@ use crate::health::{self, Check};
 use crate::openapi::OpenApi;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
-use crate::{layers, path, rest, version};
+use crate::{discovery, layers, path, rest, version};
 
 /// What the gateway is made with.
 #[derive(Default)]
@@ -41,7 +41,9 @@ impl Gateway {
     pub(crate) fn new_id(&self) -> String {
         let random = &self.api.options().random;
         let bits = (u128::from(random.bits()) << 64) | u128::from(random.bits());
-        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
+        uuid::Builder::from_random_bytes(bits.to_be_bytes())
+            .into_uuid()
+            .to_string()
     }
 
     pub(crate) fn now_unix_ms(&self) -> u64 {
@@ -63,7 +65,10 @@ pub(crate) fn router_with_limit(api: ApiServer, options: GatewayOptions, limit: 
         openapi: OpenApi::default(),
         in_flight: Semaphore::new(limit),
     });
-    layers::around(Router::new().fallback(answer).with_state(gateway.clone()), &gateway)
+    layers::around(
+        Router::new().fallback(answer).with_state(gateway.clone()),
+        &gateway,
+    )
 }
 
 /// REST and gRPC behind one port: gRPC says so in its content type, whatever the path.
@@ -118,11 +123,13 @@ async fn dispatch(
         )),
         Route::CoreVersions => gateway.discovery.core_versions(headers),
         Route::Groups => gateway.discovery.groups(headers),
-        Route::Group(group) => gateway.discovery.group(group, headers),
-        Route::Resources(group, version) => gateway.discovery.resources(group, version, headers),
+        Route::Group(group) => discovery::group(group, headers),
+        Route::Resources(group, version) => discovery::resources(group, version, headers),
         Route::OpenApiIndex => gateway.openapi.index(headers),
         Route::OpenApi(group, version) => {
-            gateway.openapi.document(group, version, headers, &parsed.query)
+            gateway
+                .openapi
+                .document(group, version, headers, &parsed.query)
         }
         Route::Resource(_) | Route::Refused(_) | Route::Unknown => {
             Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"))

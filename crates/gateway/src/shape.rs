@@ -41,11 +41,18 @@ impl Shaper {
         let sent = query.get("includeObject").unwrap_or("");
         let include = match IncludeObject::parse(sent) {
             None if shape == accept::Shape::Table => {
-                return Err(Status::bad_request(format!("unrecognized includeObject value: {sent:?}")));
+                return Err(Status::bad_request(format!(
+                    "unrecognized includeObject value: {sent:?}"
+                )));
             }
             parsed => parsed.unwrap_or(IncludeObject::Metadata),
         };
-        Ok(Self { kind, shape, include, now_unix_ms })
+        Ok(Self {
+            kind,
+            shape,
+            include,
+            now_unix_ms,
+        })
     }
 
     /// Appends one object of an answer or of an event.
@@ -74,7 +81,9 @@ impl Shaper {
                 object.write_json(out);
                 strip_type(out, start, self.kind);
             }
-            accept::Shape::Partial | accept::Shape::PartialList => write_partial(&object.json(), out),
+            accept::Shape::Partial | accept::Shape::PartialList => {
+                write_partial(&object.json(), out)
+            }
             accept::Shape::Table => self.write_row(&object.json(), out),
         }
     }
@@ -119,8 +128,11 @@ impl Shaper {
 /// Appends the object's metadata alone.
 fn write_partial(json: &[u8], out: &mut Vec<u8>) {
     let metadata = serde_json::from_slice::<MetadataOnly<'_>>(json).ok();
-    let metadata = metadata.and_then(|only| only.metadata).map_or("{}", RawValue::get);
-    let head = "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
+    let metadata = metadata
+        .and_then(|only| only.metadata)
+        .map_or("{}", RawValue::get);
+    let head =
+        "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(metadata.as_bytes());
     out.push(b'}');
@@ -128,9 +140,10 @@ fn write_partial(json: &[u8], out: &mut Vec<u8>) {
 
 /// Takes `apiVersion` and `kind` out of the object that starts at `start`: upstream's lists say them once.
 fn strip_type(out: &mut Vec<u8>, start: usize, kind: &Kind) {
-    for member in
-        [format!("\"apiVersion\":\"{}\",", kind.api_version()), format!("\"kind\":\"{}\",", kind.kind)]
-    {
+    for member in [
+        format!("\"apiVersion\":\"{}\",", kind.api_version()),
+        format!("\"kind\":\"{}\",", kind.kind),
+    ] {
         if let Some(at) = find_member(&out[start..], member.as_bytes()) {
             out.drain(start + at..start + at + member.len());
         }
@@ -174,7 +187,10 @@ mod tests {
     #[test]
     fn partial_metadata_is_copied_verbatim() {
         let mut out = Vec::new();
-        write_partial(br#"{"kind":"Pod","metadata":{"name":"a","labels":{"b":"c"}},"spec":{}}"#, &mut out);
+        write_partial(
+            br#"{"kind":"Pod","metadata":{"name":"a","labels":{"b":"c"}},"spec":{}}"#,
+            &mut out,
+        );
         assert!(out.ends_with(br#""metadata":{"name":"a","labels":{"b":"c"}}}"#));
     }
 }

@@ -38,7 +38,9 @@ pub struct ServerCert(ArcSwap<CertifiedKey>);
 impl ServerCert {
     /// From a certificate chain and its key, in PEM.
     pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Self(ArcSwap::from_pointee(certified_key(cert_pem, key_pem)?))))
+        Ok(Arc::new(Self(ArcSwap::from_pointee(certified_key(
+            cert_pem, key_pem,
+        )?))))
     }
 
     /// Takes a renewed certificate into use; connections that are open keep the old one.
@@ -73,18 +75,30 @@ pub fn server_config(cert: Arc<ServerCert>, client_ca_pem: &str) -> Result<Serve
 }
 
 fn certified_key(cert_pem: &str, key_pem: &str) -> Result<CertifiedKey, Error> {
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-        .map_err(|error| Error::Pem { what: "server key", message: error.to_string() })?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|error| Error::Pem {
+        what: "server key",
+        message: error.to_string(),
+    })?;
     let provider = rustls::crypto::ring::default_provider();
-    Ok(CertifiedKey::from_der(certs("server certificate", cert_pem)?, key, &provider)?)
+    Ok(CertifiedKey::from_der(
+        certs("server certificate", cert_pem)?,
+        key,
+        &provider,
+    )?)
 }
 
 fn certs(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certs = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::Pem { what, message: error.to_string() })?;
+        .map_err(|error| Error::Pem {
+            what,
+            message: error.to_string(),
+        })?;
     if certs.is_empty() {
-        return Err(Error::Pem { what, message: "no certificate found".into() });
+        return Err(Error::Pem {
+            what,
+            message: "no certificate found".into(),
+        });
     }
     Ok(certs)
 }

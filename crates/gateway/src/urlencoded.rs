@@ -12,7 +12,10 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, Status> {
     let mut pairs = Vec::new();
     for part in query.split('&').filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        pairs.push((decode_bytes(key.as_bytes(), true)?, decode_bytes(value.as_bytes(), true)?));
+        pairs.push((
+            decode_bytes(key.as_bytes(), true)?,
+            decode_bytes(value.as_bytes(), true)?,
+        ));
     }
     Ok(pairs)
 }
@@ -25,7 +28,9 @@ fn decode_bytes(text: &[u8], plus_is_space: bool) -> Result<String, Status> {
         decoded.push(match byte {
             b'%' => {
                 let (high, low) = (rest.first().and_then(hex), rest.get(1).and_then(hex));
-                let (Some(high), Some(low)) = (high, low) else { return Err(invalid_escape()) };
+                let (Some(high), Some(low)) = (high, low) else {
+                    return Err(invalid_escape());
+                };
                 rest = &rest[2..];
                 high << 4 | low
             }

@@ -41,7 +41,11 @@ pub fn answer(started: Result<WatchStream, Status>, shaper: Shaper) -> Result<Re
         stream::iter(chunks.into_iter().filter(|chunk| !chunk.is_empty()))
     });
     let body = Body::from_stream(batches.map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk))));
-    Ok(respond::plain(StatusCode::OK, Format::Json.content_type(), body))
+    Ok(respond::plain(
+        StatusCode::OK,
+        Format::Json.content_type(),
+        body,
+    ))
 }
 
 fn write_frame(event: &Result<WatchEvent, Status>, shaper: Shaper, out: &mut Vec<u8>) {
@@ -49,7 +53,10 @@ fn write_frame(event: &Result<WatchEvent, Status>, shaper: Shaper, out: &mut Vec
         Ok(WatchEvent::Added(object)) => ("ADDED", object),
         Ok(WatchEvent::Modified(object)) => ("MODIFIED", object),
         Ok(WatchEvent::Deleted(object)) => ("DELETED", object),
-        Ok(WatchEvent::Bookmark { revision, initial_end }) => {
+        Ok(WatchEvent::Bookmark {
+            revision,
+            initial_end,
+        }) => {
             return write_bookmark(*revision, *initial_end, shaper, out);
         }
         Err(status) => {
