@@ -56,9 +56,10 @@ impl std::fmt::Debug for PeerTls {
 pub struct Timing {
     /// Between two heartbeats of the leader.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for this long stands for election, at the earliest.
+    /// A follower that hears nothing stands for election after `election_max` (the leader's lease, which every voter
+    /// respects) and then a random time from here to `election_max` more.
     pub election_min: Duration,
-    /// And at the latest.
+    /// The leader's lease, and the latest end of that random time.
     pub election_max: Duration,
     /// A log sync that takes longer ends the process, so that a stalled disk does not lead.
     pub stalled_sync: Duration,
@@ -68,8 +69,8 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(150),
-            election_min: Duration::from_millis(600),
-            election_max: Duration::from_millis(1200),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(800),
             stalled_sync: Duration::from_secs(10),
         }
     }
@@ -86,7 +87,10 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { snapshot_entries: 50_000, keep_entries: 10_000 }
+        Self {
+            snapshot_entries: 50_000,
+            keep_entries: 10_000,
+        }
     }
 }
 

@@ -1,15 +1,28 @@
 //! The handle that the rest of the process holds.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kontiki_state::{OpResult, Proposal, Revision, Store, Term};
-use tokio::sync::watch;
+use futures::StreamExt;
+use kontiki_base::limits;
+use kontiki_base::task::{TaskKind, spawn};
+use kontiki_state::{Command, OpResult, Proposal, Revision, Store, Term};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::call::{CallHandler, CallStream};
-use crate::config::{Config, Member, PeerTls, ReplicaId};
-use crate::error::{CallError, MembershipError, ProposeError, ReadError, StartError};
+use crate::grpc::{self, Keys};
+use crate::membership::{self, Change};
+use crate::replica::Replica;
+use crate::transport::{Inbound, Transport};
+use crate::types::{EntryData, LogId, PeerNode};
+use crate::{
+    CallError, CallHandler, CallStream, Config, Member, MembershipError, PeerTls, ProposeError,
+    ReadError, ReplicaId, StartError, reads, start,
+};
 
 /// Which queue a proposal waits in, most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,109 +76,248 @@ pub struct Status {
 /// A replica of the control plane. Cloning is cheap.
 #[derive(Clone)]
 pub struct Consensus {
-    _inner: Arc<()>,
+    replica: Arc<Replica>,
+    readers: mpsc::Sender<reads::Reader>,
+    keys: Option<Arc<Keys>>,
+    peer_address: Option<SocketAddr>,
 }
 
 impl Consensus {
     /// Opens storage, replays, listens to peers.
-    pub async fn start(_config: Config) -> Result<Self, StartError> {
-        todo!()
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let keys = Arc::new(Keys::new(&config.peer_tls)?);
+        let listener = grpc::bind(config.peer_listen).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| StartError::Network(e.to_string()))?;
+        let client = grpc::Client::new(&config.cluster_id, Arc::clone(&keys));
+        let transport = Arc::new(client.map_err(StartError::Config)?);
+        let mut consensus = Self::start_with(config, transport).await?;
+        let server = grpc::Server {
+            cluster_id: consensus.replica.config.cluster_id.clone(),
+            inbound: consensus.inbound(),
+        };
+        let stopping = consensus.replica.stopping.subscribe();
+        spawn(
+            TaskKind::Listener,
+            server.run(listener, Arc::clone(&keys), stopping),
+        );
+        (consensus.keys, consensus.peer_address) = (Some(keys), Some(address));
+        Ok(consensus)
     }
+
+    /// As `start`, over a network of the caller's: simulation delivers to `inbound`.
+    pub async fn start_with(
+        config: Config,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, StartError> {
+        let (replica, readers) = start::replica(config, transport).await?;
+        Ok(Self {
+            replica,
+            readers,
+            keys: None,
+            peer_address: None,
+        })
+    }
+
+    /// Where other replicas' messages go.
+    pub fn inbound(&self) -> Arc<dyn Inbound> {
+        Arc::new(Arc::clone(&self.replica))
+    }
+
+    /// The peer port that was bound.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_address
+    }
+
     /// Hands leadership over, stops, flushes, closes.
     pub async fn shutdown(&self) {
-        todo!()
+        start::stop(&self.replica).await;
     }
+
     /// Makes the first membership. Idempotent; needed on one replica only.
-    pub async fn bootstrap(&self, _members: Vec<Member>) -> Result<(), MembershipError> {
-        todo!()
+    pub async fn bootstrap(&self, members: Vec<Member>) -> Result<(), MembershipError> {
+        if self.is_bootstrapped().await {
+            return Ok(());
+        }
+        let nodes: BTreeMap<ReplicaId, PeerNode> = members
+            .iter()
+            .map(|member| (member.id, PeerNode::from(member)))
+            .collect();
+        match self.replica.raft.initialize(nodes).await {
+            Ok(()) => Ok(()),
+            Err(_) if self.is_bootstrapped().await => Ok(()),
+            Err(error) => Err(MembershipError::Refused(error.to_string())),
+        }
     }
+
     /// Whether this replica belongs to a cluster already.
     pub async fn is_bootstrapped(&self) -> bool {
-        todo!()
+        self.replica.raft.is_initialized().await.unwrap_or(false)
     }
-    /// Commits a proposal and returns after this replica applied it too.
+
+    /// Commits a proposal and returns after this replica applied it too. Its `id` is chosen here.
     pub async fn propose(
         &self,
-        _proposal: Proposal,
-        _lane: Lane,
+        proposal: Proposal,
+        lane: Lane,
     ) -> Result<Vec<OpResult>, ProposeError> {
-        todo!()
+        self.replica.propose(proposal, lane).await
     }
+
     /// Returns once this replica has applied all that was committed anywhere before the call.
     pub async fn read_barrier(&self) -> Result<(), ReadError> {
-        todo!()
+        let (reader, answer) = oneshot::channel();
+        self.readers
+            .send(reader)
+            .await
+            .map_err(|_| ReadError::Stopping)?;
+        answer.await.unwrap_or(Err(ReadError::Stopping))
     }
+
     /// Waits until this replica's store has a revision.
     pub async fn wait_applied_revision(
         &self,
-        _revision: Revision,
-        _timeout: Duration,
+        revision: Revision,
+        timeout: Duration,
     ) -> Result<(), ReadError> {
-        todo!()
+        self.replica
+            .await_progress(timeout, |now| now.revision >= revision)
+            .await
     }
+
     /// The store that this replica applies to.
     pub fn store(&self) -> &Store {
-        todo!()
+        &self.replica.machine.store
     }
+
     /// Who leads, as it changes.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        todo!()
+        self.replica.leadership.subscribe()
     }
-    /// Forgets history below a revision, on all replicas.
-    pub async fn compact(&self, _below: Revision) -> Result<(), ProposeError> {
-        todo!()
+
+    /// Forgets history below a revision, on all replicas. Only where this replica leads.
+    pub async fn compact(&self, below: Revision) -> Result<(), ProposeError> {
+        let data = EntryData(Command::Compact { below }.encode().into());
+        let write = self.replica.raft.client_write(data);
+        match tokio::time::timeout(limits::PROPOSAL_TIMEOUT, write).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+                Err(ProposeError::NoLeader)
+            }
+            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        }
     }
+
     /// Adds a replica that follows without a vote, and waits until it caught up.
-    pub async fn add_learner(&self, _member: Member) -> Result<(), MembershipError> {
-        todo!()
+    pub async fn add_learner(&self, member: Member) -> Result<(), MembershipError> {
+        membership::change(&self.replica, Change::AddLearner(member))
+            .await
+            .map(|_| ())
     }
+
     /// Gives a learner its vote.
-    pub async fn promote(&self, _id: ReplicaId) -> Result<(), MembershipError> {
-        todo!()
+    pub async fn promote(&self, id: ReplicaId) -> Result<(), MembershipError> {
+        membership::change(&self.replica, Change::Promote(id))
+            .await
+            .map(|_| ())
     }
+
     /// Takes a replica out.
-    pub async fn remove(&self, _id: ReplicaId) -> Result<(), MembershipError> {
-        todo!()
+    pub async fn remove(&self, id: ReplicaId) -> Result<(), MembershipError> {
+        membership::change(&self.replica, Change::Remove(id))
+            .await
+            .map(|_| ())
     }
+
     /// Makes another replica lead: the named one, or the most advanced voter. Returns the new leader.
-    pub async fn transfer_leader(&self, _to: Option<ReplicaId>) -> Result<ReplicaId, MembershipError> {
-        todo!()
+    pub async fn transfer_leader(
+        &self,
+        to: Option<ReplicaId>,
+    ) -> Result<ReplicaId, MembershipError> {
+        membership::change(&self.replica, Change::Transfer(to)).await
     }
+
     /// This replica's id.
     pub fn id(&self) -> ReplicaId {
-        todo!()
+        self.replica.config.replica_id
     }
+
     /// This replica's cluster.
     pub fn cluster_id(&self) -> &str {
-        todo!()
+        &self.replica.config.cluster_id
     }
+
     /// All replicas.
     pub fn members(&self) -> Vec<Member> {
-        todo!()
+        membership::members(&self.replica)
     }
+
     /// How this replica fares.
     pub fn status(&self) -> Status {
-        todo!()
+        let config = &self.replica.config;
+        let metrics = self.replica.raft.data_metrics().borrow_watched().clone();
+        let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index);
+        Status {
+            cluster_id: config.cluster_id.clone(),
+            replica_id: config.replica_id,
+            name: config.name.clone(),
+            leadership: *self.replica.leadership.borrow(),
+            members: self.members(),
+            last_log_index: index(&metrics.last_log),
+            committed_index: index(&metrics.local_committed),
+            applied_index: index(&metrics.last_applied),
+            purged_index: index(&metrics.purged),
+            snapshot_index: index(&metrics.snapshot),
+            revision: self.store().revision(),
+        }
     }
+
     /// Takes renewed peer keys into use for new connections.
-    pub fn renew_peer_tls(&self, _tls: PeerTls) -> Result<(), StartError> {
-        todo!()
+    pub fn renew_peer_tls(&self, tls: &PeerTls) -> Result<(), StartError> {
+        self.keys.as_ref().map_or(Ok(()), |keys| keys.renew(tls))
     }
+
     /// Serves a method that other replicas (and this one) call.
-    pub fn handle_calls(&self, _method: &'static str, _handler: Arc<dyn CallHandler>) {
-        todo!()
+    pub fn handle_calls(&self, method: &'static str, handler: Arc<dyn CallHandler>) {
+        self.replica
+            .calls
+            .write()
+            .insert(method.to_owned(), handler);
     }
+
     /// Calls another replica, or this one.
     pub async fn call(
         &self,
-        _to: ReplicaId,
-        _method: &'static str,
-        _payload: Bytes,
+        to: ReplicaId,
+        method: &'static str,
+        payload: Bytes,
     ) -> Result<CallStream, CallError> {
-        todo!()
+        if to == self.id() {
+            return self.replica.call(to, method.to_owned(), payload).await;
+        }
+        let peer = self.replica.peer(to).ok_or(CallError::UnknownReplica(to))?;
+        self.replica.transport.call(&peer, method, payload).await
     }
+
+    /// Makes a snapshot now and lets the log go behind it.
+    pub async fn trigger_snapshot(&self) {
+        let _ = self.replica.raft.trigger().snapshot().await;
+    }
+
     /// Streams an archive of a consistent checkpoint, for `snapshot save`.
-    pub async fn save_snapshot(&self) -> Result<CallStream, CallError> {
-        todo!()
+    pub async fn save_snapshot(&self, now_unix_ms: u64) -> Result<CallStream, CallError> {
+        let machine = self.replica.machine.clone();
+        let built = tokio::task::spawn_blocking(move || machine.archive()).await;
+        let refused = |error: &dyn std::fmt::Display| CallError::Refused(error.to_string());
+        let snapshot = built
+            .map_err(|error| refused(&error))?
+            .map_err(|error| refused(&error))?;
+        let pieces = kontiki_storage::archive::pieces(&snapshot, self.cluster_id(), now_unix_ms);
+        let pieces = pieces.map(|piece| match piece {
+            Ok(bytes) => Ok(Bytes::from(bytes)),
+            Err(error) => Err(CallError::Refused(error.to_string())),
+        });
+        Ok(futures::stream::iter(pieces).boxed())
     }
 }

@@ -39,6 +39,9 @@ pub enum ProposeError {
     /// Larger than a proposal may be; surely not proposed, never retry.
     #[error("proposal too large")]
     TooLarge,
+    /// The leader's disk is nearly full; surely not proposed, operators must act.
+    #[error("the leader's disk is nearly full")]
+    DiskFull,
     /// This replica is shutting down; surely not proposed.
     #[error("stopping")]
     Stopping,
@@ -59,7 +62,7 @@ pub enum ReadError {
 }
 
 /// A change of membership or leadership failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum MembershipError {
     /// Nobody leads.
     #[error("no leader")]
