@@ -7,13 +7,25 @@ use crate::kind::{Kind, Subresource};
 use crate::kinds::KINDS;
 
 /// Verbs of every kind, as discovery lists them.
-pub const VERBS: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+pub const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// What may be done with a kind's objects. A namespace's deletion is a process of its own: never in bulk, as upstream.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
     let in_bulk = !(kind.group.is_empty() && kind.plural == "namespaces");
-    VERBS.iter().copied().filter(|verb| in_bulk || *verb != "deletecollection").collect()
+    VERBS
+        .iter()
+        .copied()
+        .filter(|verb| in_bulk || *verb != "deletecollection")
+        .collect()
 }
 
 /// Group versions in the order of `KINDS`.
@@ -29,12 +41,19 @@ pub fn group_versions() -> Vec<(&'static str, &'static str)> {
 
 /// `v1`, `apps/v1`.
 pub fn group_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// The kinds of a group version.
 pub fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
-    KINDS.iter().copied().filter(move |kind| kind.group == group && kind.version == version)
+    KINDS
+        .iter()
+        .copied()
+        .filter(move |kind| kind.group == group && kind.version == version)
 }
 
 /// `/api`.
@@ -56,7 +75,9 @@ pub fn api_group_list() -> Value {
 
 /// `/apis/{group}`; `None` for a group that is not served.
 pub fn group(group: &str) -> Option<Value> {
-    let mut document = named_groups().find(|known| *known == group).map(api_group)?;
+    let mut document = named_groups()
+        .find(|known| *known == group)
+        .map(api_group)?;
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();
     Some(document)
@@ -68,7 +89,9 @@ fn named_groups() -> impl Iterator<Item = &'static str> {
 }
 
 fn api_group(group: &str) -> Value {
-    let versions = group_versions().into_iter().filter(|(known, _)| *known == group);
+    let versions = group_versions()
+        .into_iter()
+        .filter(|(known, _)| *known == group);
     let versions: Vec<Value> = versions
         .map(|(group, version)| {
             json!({"groupVersion": group_version(group, version), "version": version})
@@ -140,9 +163,15 @@ pub fn subresource_kind(
 
 /// Aggregated discovery (`apidiscovery.k8s.io/v2`) of the core group (`/api`) or of all named groups (`/apis`).
 pub fn aggregated(core: bool) -> Value {
-    let groups: Vec<&str> = if core { vec![""] } else { named_groups().collect() };
+    let groups: Vec<&str> = if core {
+        vec![""]
+    } else {
+        named_groups().collect()
+    };
     let items = groups.into_iter().map(|group| {
-        let versions = group_versions().into_iter().filter(|(known, _)| *known == group);
+        let versions = group_versions()
+            .into_iter()
+            .filter(|(known, _)| *known == group);
         let versions: Vec<Value> = versions
             .map(|(group, version)| {
                 let resources: Vec<Value> =
@@ -167,9 +196,7 @@ pub fn aggregated(core: bool) -> Value {
 }
 
 fn aggregated_resource(kind: &'static Kind) -> Value {
-    let gvk = |(group, version, kind): (&str, &str, &str)| {
-        json!({"group": group, "version": version, "kind": kind})
-    };
+    let gvk = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
     let mut resource = json!({
         "resource": kind.plural,
         "responseKind": gvk((kind.group, kind.version, kind.kind)),
@@ -205,11 +232,18 @@ mod tests {
         let aggregated = [aggregated(true), aggregated(false)].map(|list| list.to_string());
         for kind in KINDS {
             let list = resource_list(kind.group, kind.version).unwrap();
-            let names: Vec<&str> = list["resources"].as_array().unwrap().iter()
-                .filter_map(|resource| resource["name"].as_str()).collect();
+            let names: Vec<&str> = list["resources"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|resource| resource["name"].as_str())
+                .collect();
             assert!(names.contains(&kind.plural), "{kind:?}");
             let named = format!("\"resource\":\"{}\"", kind.plural);
-            assert!(aggregated.iter().any(|list| list.contains(&named)), "{kind:?}");
+            assert!(
+                aggregated.iter().any(|list| list.contains(&named)),
+                "{kind:?}"
+            );
         }
         assert!(resource_list("nope", "v1").is_none());
     }
@@ -217,7 +251,10 @@ mod tests {
     #[test]
     fn groups_are_listed() {
         assert_eq!(api_group_list()["groups"].as_array().unwrap().len(), 4);
-        assert_eq!(group("apps").unwrap()["preferredVersion"]["groupVersion"], "apps/v1");
+        assert_eq!(
+            group("apps").unwrap()["preferredVersion"]["groupVersion"],
+            "apps/v1"
+        );
         assert!(group("").is_none() && group("nope").is_none());
     }
 }

@@ -78,7 +78,12 @@ impl FieldError {
         bad_value: Option<Value>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { kind, field: field.into(), bad_value, detail: detail.into() }
+        Self {
+            kind,
+            field: field.into(),
+            bad_value,
+            detail: detail.into(),
+        }
     }
 
     /// A missing value.
@@ -116,7 +121,12 @@ impl FieldError {
             true => String::new(),
             false => format!("supported values: {}", quoted.join(", ")),
         };
-        Self::new(ErrorKind::NotSupported, field, Some(to_value(value)), detail)
+        Self::new(
+            ErrorKind::NotSupported,
+            field,
+            Some(to_value(value)),
+            detail,
+        )
     }
 
     /// A string of more than `max_bytes`.
@@ -140,7 +150,10 @@ impl FieldError {
 
     /// One `Invalid` for each message of a name rule.
     pub fn invalid_each(field: &str, value: &str, messages: Vec<String>) -> Vec<Self> {
-        messages.into_iter().map(|message| Self::invalid(field, value, message)).collect()
+        messages
+            .into_iter()
+            .map(|message| Self::invalid(field, value, message))
+            .collect()
     }
 
     /// The message without the path: upstream's `ErrorBody`.
@@ -216,7 +229,11 @@ pub fn invalid_status(group: &str, kind: &str, name: &str, errors: &[FieldError]
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),
     };
-    let message = format!("{} {} is invalid: {list}", qualified(group, kind), go_quote(name));
+    let message = format!(
+        "{} {} is invalid: {list}",
+        qualified(group, kind),
+        go_quote(name)
+    );
     Status::new(Reason::Invalid, message).with_details(Details {
         name: name.into(),
         group: group.into(),
@@ -233,19 +250,34 @@ mod tests {
     #[test]
     fn messages_are_upstreams() {
         for (error, text) in [
-            (FieldError::required("metadata.name", "name or generateName is required"),
-             "metadata.name: Required value: name or generateName is required"),
-            (FieldError::invalid("spec.replicas", -1, "must be greater than or equal to 0"),
-             "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
-            (FieldError::duplicate("spec.ports[1].name", "a\"b"),
-             "spec.ports[1].name: Duplicate value: \"a\\\"b\""),
-            (FieldError::not_supported("spec.type", "X", &["A", "B"]),
-             "spec.type: Unsupported value: \"X\": supported values: \"A\", \"B\""),
-            (FieldError::forbidden("data", "field is immutable when `immutable` is set"),
-             "data: Forbidden: field is immutable when `immutable` is set"),
-            (FieldError::too_long("metadata.annotations", 262_144),
-             "metadata.annotations: Too long: may not be more than 262144 bytes"),
-            (FieldError::too_many("a", 4, 3), "a: Too many: 4: must have at most 3 items"),
+            (
+                FieldError::required("metadata.name", "name or generateName is required"),
+                "metadata.name: Required value: name or generateName is required",
+            ),
+            (
+                FieldError::invalid("spec.replicas", -1, "must be greater than or equal to 0"),
+                "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+            ),
+            (
+                FieldError::duplicate("spec.ports[1].name", "a\"b"),
+                "spec.ports[1].name: Duplicate value: \"a\\\"b\"",
+            ),
+            (
+                FieldError::not_supported("spec.type", "X", &["A", "B"]),
+                "spec.type: Unsupported value: \"X\": supported values: \"A\", \"B\"",
+            ),
+            (
+                FieldError::forbidden("data", "field is immutable when `immutable` is set"),
+                "data: Forbidden: field is immutable when `immutable` is set",
+            ),
+            (
+                FieldError::too_long("metadata.annotations", 262_144),
+                "metadata.annotations: Too long: may not be more than 262144 bytes",
+            ),
+            (
+                FieldError::too_many("a", 4, 3),
+                "a: Too many: 4: must have at most 3 items",
+            ),
         ] {
             assert_eq!(error.to_string(), text);
         }

@@ -46,8 +46,14 @@ pub enum Subresource {
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Status, Self::Scale, Self::Binding, Self::Eviction, Self::Log, Self::Finalize];
+    pub const ALL: [Self; 6] = [
+        Self::Status,
+        Self::Scale,
+        Self::Binding,
+        Self::Eviction,
+        Self::Log,
+        Self::Finalize,
+    ];
 
     /// The last segment of its URL.
     pub const fn name(self) -> &'static str {
@@ -63,7 +69,9 @@ impl Subresource {
 
     /// The subresource of that URL segment.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|subresource| subresource.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|subresource| subresource.name() == name)
     }
 
     /// Verbs served, as discovery lists them.
@@ -112,21 +120,32 @@ impl Column {
 
     /// A text column.
     pub const fn text(name: &'static str, description: &'static str) -> Self {
-        Self { name, kind: "string", format: "", description, priority: 0 }
+        Self {
+            name,
+            kind: "string",
+            format: "",
+            description,
+            priority: 0,
+        }
     }
 
     /// A column of another type, such as `integer`.
-    pub const fn typed(
-        name: &'static str,
-        kind: &'static str,
-        description: &'static str,
-    ) -> Self {
-        Self { name, kind, format: "", description, priority: 0 }
+    pub const fn typed(name: &'static str, kind: &'static str, description: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            format: "",
+            description,
+            priority: 0,
+        }
     }
 
     /// The same, for `-o wide` only.
     pub const fn wide(self) -> Self {
-        Self { priority: 1, ..self }
+        Self {
+            priority: 1,
+            ..self
+        }
     }
 }
 
@@ -164,7 +183,10 @@ impl Hooks {
         validate_status: |_, _| Vec::new(),
         warnings: |_, _| Vec::new(),
         row: |object, now_unix_ms| {
-            vec![crate::table::name(object), crate::table::age(object, now_unix_ms)]
+            vec![
+                crate::table::name(object),
+                crate::table::age(object, now_unix_ms),
+            ]
         },
         fields: |_| Vec::new(),
     };
@@ -255,7 +277,11 @@ impl Kind {
 
     /// Group, version and kind.
     pub const fn gvk(&self) -> Gvk {
-        Gvk { group: self.group, version: self.version, kind: self.kind }
+        Gvk {
+            group: self.group,
+            version: self.version,
+            kind: self.kind,
+        }
     }
 
     /// The kind of its lists, such as `PodList`.
@@ -377,7 +403,11 @@ impl Kind {
     /// The `Invalid` answer for broken rules of `object`.
     pub fn invalid(&self, object: &Value, errors: &[FieldError]) -> Status {
         let meta = Meta::of(object);
-        let name = if meta.name().is_empty() { meta.generate_name() } else { meta.name() };
+        let name = if meta.name().is_empty() {
+            meta.generate_name()
+        } else {
+            meta.name()
+        };
         invalid_status(self.group, self.kind, name, errors)
     }
 }
@@ -398,7 +428,9 @@ impl Eq for Kind {}
 
 /// Sets a top-level field of `new` to what it is in `old`.
 pub fn copy_field(new: &mut Value, old: &Value, field: &str) {
-    let Some(fields) = new.as_object_mut() else { return };
+    let Some(fields) = new.as_object_mut() else {
+        return;
+    };
     match old.get(field) {
         Some(value) => {
             fields.insert(field.to_owned(), value.clone());

@@ -73,12 +73,15 @@ impl<'a> Meta<'a> {
 
     /// Generation, 0 when absent.
     pub fn generation(self) -> i64 {
-        self.get("generation").and_then(Value::as_i64).unwrap_or_default()
+        self.get("generation")
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
     }
 
     /// Whether a deletion is under way.
     pub fn is_deleting(self) -> bool {
-        self.get("deletionTimestamp").is_some_and(|time| !time.is_null())
+        self.get("deletionTimestamp")
+            .is_some_and(|time| !time.is_null())
     }
 
     /// Labels, as (key, value).
@@ -99,28 +102,41 @@ impl<'a> Meta<'a> {
     /// Finalizers.
     pub fn finalizers(self) -> Vec<&'a str> {
         let list = self.get("finalizers").and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(Value::as_str).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
     }
 
     /// Owner references.
     pub fn owners(self) -> &'a [Value] {
-        self.get("ownerReferences").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.get("ownerReferences")
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Uids of all owners.
     pub fn owner_uids(self) -> impl Iterator<Item = &'a str> {
-        self.owners().iter().filter_map(|owner| owner.get("uid")?.as_str())
+        self.owners()
+            .iter()
+            .filter_map(|owner| owner.get("uid")?.as_str())
     }
 
     fn strings(self, field: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let map = self.get(field).and_then(Value::as_object);
-        map.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+        map.into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
     }
 }
 
 /// The metadata of `object`, made when absent; a non-object value is replaced.
 pub fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
-    object_mut(object_mut(object).entry("metadata").or_insert_with(|| Map::new().into()))
+    object_mut(
+        object_mut(object)
+            .entry("metadata")
+            .or_insert_with(|| Map::new().into()),
+    )
 }
 
 /// `value` as a JSON object, made so when it is none.
@@ -134,7 +150,12 @@ pub fn object_mut(value: &mut Value) -> &mut Map<String, Value> {
 /// Drops what a user may not set at a create, and starts the generation for kinds that count it.
 pub fn prepare_create(object: &mut Value, counts_generation: bool) {
     let metadata = metadata_mut(object);
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "generation",
+    ] {
         metadata.remove(field);
     }
     if counts_generation {
@@ -149,7 +170,12 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     metadata.remove("selfLink");
     keep(metadata, old, "generation");
     for field in ["uid", "creationTimestamp"] {
-        if metadata.get(field).and_then(Value::as_str).unwrap_or_default().is_empty() {
+        if metadata
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .is_empty()
+        {
             keep(metadata, old, field);
         }
     }
@@ -188,7 +214,10 @@ pub fn prepare_status(new: &mut Value, old: &Value) {
     };
     let metadata = metadata_mut(&mut merged);
     for field in ["managedFields", "resourceVersion", "uid"] {
-        let sent = new.get_mut("metadata").and_then(|sent| sent.get_mut(field)).map(Value::take);
+        let sent = new
+            .get_mut("metadata")
+            .and_then(|sent| sent.get_mut(field))
+            .map(Value::take);
         if let Some(sent) = sent.filter(|sent| !sent.is_null() && sent.as_str() != Some("")) {
             metadata.insert(field.to_owned(), sent);
         }
@@ -200,7 +229,11 @@ pub fn prepare_status(new: &mut Value, old: &Value) {
 pub fn prepare_finalize(new: &mut Value, old: &Value) {
     let sent = new.clone();
     *new = old.clone();
-    let spec = object_mut(object_mut(new).entry("spec").or_insert_with(|| Map::new().into()));
+    let spec = object_mut(
+        object_mut(new)
+            .entry("spec")
+            .or_insert_with(|| Map::new().into()),
+    );
     match sent.pointer("/spec/finalizers") {
         Some(finalizers) => spec.insert("finalizers".to_owned(), finalizers.clone()),
         None => spec.remove("finalizers"),
@@ -259,6 +292,9 @@ mod tests {
         prepare_status(&mut new, &old);
         assert_eq!(new["spec"]["x"], 1);
         assert_eq!(new["status"]["ok"], true);
-        assert_eq!(new["metadata"], json!({"name": "a", "labels": {"x": "1"}, "resourceVersion": "7"}));
+        assert_eq!(
+            new["metadata"],
+            json!({"name": "a", "labels": {"x": "1"}, "resourceVersion": "7"})
+        );
     }
 }

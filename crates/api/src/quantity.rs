@@ -48,12 +48,18 @@ pub struct Quantity {
 impl Quantity {
     /// A whole number.
     pub fn units(units: i64, format: Format) -> Self {
-        Self { nanos: i128::from(units) * NANO, format }
+        Self {
+            nanos: i128::from(units) * NANO,
+            format,
+        }
     }
 
     /// A number of thousandths.
     pub fn milli(milli: i64) -> Self {
-        Self { nanos: i128::from(milli) * (NANO / 1000), format: Format::DecimalSi }
+        Self {
+            nanos: i128::from(milli) * (NANO / 1000),
+            format: Format::DecimalSi,
+        }
     }
 
     /// Whole units, rounded up.
@@ -79,24 +85,38 @@ impl Quantity {
     /// The sum, capped, in this quantity's format.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        Self { nanos: (self.nanos + other.nanos).clamp(-MAX, MAX), format: self.format }
+        Self {
+            nanos: (self.nanos + other.nanos).clamp(-MAX, MAX),
+            format: self.format,
+        }
     }
 
     /// The difference, capped, in this quantity's format.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
-        Self { nanos: (self.nanos - other.nanos).clamp(-MAX, MAX), format: self.format }
+        Self {
+            nanos: (self.nanos - other.nanos).clamp(-MAX, MAX),
+            format: self.format,
+        }
     }
 
     /// Rounded up to thousandths, as upstream's defaulting does with resource lists.
     #[must_use]
     pub fn round_up_milli(self) -> Self {
-        Self { nanos: self.milli_value() * (NANO / 1000), format: self.format }
+        Self {
+            nanos: self.milli_value() * (NANO / 1000),
+            format: self.format,
+        }
     }
 }
 
 fn ceil_away(number: i128, divisor: i128) -> i128 {
-    number / divisor + if number % divisor == 0 { 0 } else { number.signum() }
+    number / divisor
+        + if number % divisor == 0 {
+            0
+        } else {
+            number.signum()
+        }
 }
 
 impl FromStr for Quantity {
@@ -108,7 +128,9 @@ impl FromStr for Quantity {
             Some(b'+') => (false, &text[1..]),
             _ => (false, text),
         };
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, suffix) = rest.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         let n_digits = whole.len() + fraction.len();
@@ -121,7 +143,10 @@ impl FromStr for Quantity {
             Format::BinarySi if nanos > 0 && nanos < NANO => Format::DecimalSi,
             format => format,
         };
-        Ok(Self { nanos: if negative { -nanos } else { nanos }, format })
+        Ok(Self {
+            nanos: if negative { -nanos } else { nanos },
+            format,
+        })
     }
 }
 
@@ -141,7 +166,11 @@ fn interpret(suffix: &str) -> Result<(u32, i32, Format), Error> {
     }
     let exponent = suffix.strip_prefix(['e', 'E']).ok_or(Error::Suffix)?;
     let exponent: i64 = exponent.parse().map_err(|_| Error::Suffix)?;
-    Ok((10, exponent.clamp(-10_000, 10_000) as i32, Format::DecimalExponent))
+    Ok((
+        10,
+        exponent.clamp(-10_000, 10_000) as i32,
+        Format::DecimalExponent,
+    ))
 }
 
 /// `whole.fraction * base^exponent` in billionths, rounded away from zero and capped.
@@ -170,7 +199,9 @@ fn scale_binary(whole: &str, fraction: &str, exponent: i32) -> Option<i128> {
     let places = places.fold(0, |number, digit| number * 10 + i128::from(digit - b'0'));
     // Below 10^18 * 2^60, which fits.
     let scaled = places * factor + i128::from(rest.bytes().any(|digit| digit != b'0'));
-    number.checked_mul(factor * NANO)?.checked_add(ceil_away(scaled, NANO))
+    number
+        .checked_mul(factor * NANO)?
+        .checked_add(ceil_away(scaled, NANO))
 }
 
 /// `None` when above the cap.
@@ -214,7 +245,11 @@ impl fmt::Display for Quantity {
                 number /= 1024;
                 idx += 1;
             }
-            return write!(f, "{number}{}", ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][idx]);
+            return write!(
+                f,
+                "{number}{}",
+                ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][idx]
+            );
         }
         let mut number = self.nanos;
         let mut idx = 0;
@@ -226,7 +261,11 @@ impl fmt::Display for Quantity {
             (Format::DecimalExponent, 3) => write!(f, "{number}"),
             (Format::DecimalExponent, idx) => write!(f, "{number}e{}", (idx as i32 - 3) * 3),
             (_, idx) => {
-                write!(f, "{number}{}", ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][idx])
+                write!(
+                    f,
+                    "{number}{}",
+                    ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][idx]
+                )
             }
         }
     }
@@ -316,7 +355,9 @@ mod tests {
 
     #[test]
     fn malformed_texts_are_refused() {
-        for text in ["", "-", ".", "1..2", "1.2.3", "x", "1 ", "1ki", "1mi", "1e", "1ee3", "1KiKi"] {
+        for text in [
+            "", "-", ".", "1..2", "1.2.3", "x", "1 ", "1ki", "1mi", "1e", "1ee3", "1KiKi",
+        ] {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
     }
@@ -327,7 +368,10 @@ mod tests {
         assert_eq!(cpu_milli("2"), Ok(2000));
         assert_eq!(memory_bytes("1500m"), Ok(2));
         assert_eq!(memory_bytes("1Gi"), Ok(1 << 30));
-        let sum = "100m".parse::<Quantity>().unwrap().plus("1".parse().unwrap());
+        let sum = "100m"
+            .parse::<Quantity>()
+            .unwrap()
+            .plus("1".parse().unwrap());
         assert_eq!(sum.to_string(), "1100m");
         assert!("1Ki".parse::<Quantity>() > "1k".parse::<Quantity>());
     }

@@ -16,7 +16,13 @@ pub fn scale_of(object: &Value) -> Value {
         "spec": {},
         "status": {"replicas": object.pointer("/status/replicas").cloned().unwrap_or(json!(0))},
     });
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = meta.get(field) {
             scale["metadata"][field] = value.clone();
         }
@@ -25,7 +31,9 @@ pub fn scale_of(object: &Value) -> Value {
         Some(0) | None => {}
         Some(replicas) => scale["spec"]["replicas"] = replicas.into(),
     }
-    let selector = object.pointer("/spec/selector").map(LabelSelector::from_value);
+    let selector = object
+        .pointer("/spec/selector")
+        .map(LabelSelector::from_value);
     if let Some(Ok(selector)) = selector {
         scale["status"]["selector"] = selector.to_string().into();
     }
@@ -34,7 +42,10 @@ pub fn scale_of(object: &Value) -> Value {
 
 /// Writes a `Scale` back into its workload: the replicas, and the resource version as precondition.
 pub fn apply_scale(object: &mut Value, scale: &Value) -> Result<(), Vec<FieldError>> {
-    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
+    let replicas = scale
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
     if replicas < 0 {
         let detail = "must be greater than or equal to 0";
         return Err(vec![FieldError::invalid("spec.replicas", replicas, detail)]);
@@ -43,7 +54,9 @@ pub fn apply_scale(object: &mut Value, scale: &Value) -> Result<(), Vec<FieldErr
     if !version.is_empty() {
         metadata_mut(object).insert("resourceVersion".to_owned(), version.into());
     }
-    let spec = object_mut(object).entry("spec").or_insert_with(|| json!({}));
+    let spec = object_mut(object)
+        .entry("spec")
+        .or_insert_with(|| json!({}));
     object_mut(spec).insert("replicas".to_owned(), replicas.into());
     Ok(())
 }

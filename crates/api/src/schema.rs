@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod check;
-mod compile;
+pub(crate) mod compile;
 mod duplicates;
 mod rules;
 
 pub use check::{Checked, Error, check};
 pub use compile::compile;
+
 pub use duplicates::duplicates;
 pub use rules::{Rule, is_atomic, key_default, rule};
 
@@ -118,21 +119,30 @@ impl Schema {
 
     /// The shape at a path of field names; lists are stepped into with `[]`.
     pub fn at(&self, path: &[&str]) -> Option<&Schema> {
-        path.iter().try_fold(self, |schema, step| match (schema, *step) {
-            (Self::List(list), "[]") => Some(&list.item),
-            (schema, step) => schema.field(step),
-        })
+        path.iter()
+            .try_fold(self, |schema, step| match (schema, *step) {
+                (Self::List(list), "[]") => Some(&list.item),
+                (schema, step) => schema.field(step),
+            })
     }
 
     /// The list, if it is one.
     pub fn list(&self) -> Option<&List> {
-        if let Self::List(list) = self { Some(list) } else { None }
+        if let Self::List(list) = self {
+            Some(list)
+        } else {
+            None
+        }
     }
 }
 
 /// What strict decoding says of unknown and duplicate fields, duplicates first.
 pub fn strict_messages(unknown: &[String], duplicate: &[String]) -> Vec<String> {
-    let duplicate = duplicate.iter().map(|path| format!("duplicate field \"{path}\""));
-    let unknown = unknown.iter().map(|path| format!("unknown field \"{path}\""));
+    let duplicate = duplicate
+        .iter()
+        .map(|path| format!("duplicate field \"{path}\""));
+    let unknown = unknown
+        .iter()
+        .map(|path| format!("unknown field \"{path}\""));
     duplicate.chain(unknown).collect()
 }

@@ -45,7 +45,9 @@ impl<T: Lookup + ?Sized> Lookup for &T {
 
 impl Lookup for [(Arc<str>, Arc<str>)] {
     fn lookup(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(known, _)| &**known == key).map(|(_, value)| &**value)
+        self.iter()
+            .find(|(known, _)| &**known == key)
+            .map(|(_, value)| &**value)
     }
 }
 
@@ -57,7 +59,9 @@ impl Lookup for Vec<(Arc<str>, Arc<str>)> {
 
 impl Lookup for [(&str, &str)] {
     fn lookup(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(known, _)| *known == key).map(|(_, value)| *value)
+        self.iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, value)| *value)
     }
 }
 

@@ -33,7 +33,9 @@ pub fn header_of(kind: &Kind, object: &Value) -> HeaderParts {
     HeaderParts {
         uid: meta.uid().to_owned(),
         labels,
-        fields: fields.map(|(field, value)| (field.to_owned(), value)).collect(),
+        fields: fields
+            .map(|(field, value)| (field.to_owned(), value))
+            .collect(),
         owners: meta.owner_uids().map(str::to_owned).collect(),
         deleting: meta.is_deleting(),
     }
@@ -60,7 +62,10 @@ mod tests {
         let one = json!({"kind": "A", "metadata": {"resourceVersion": "9", "name": "x"}});
         let two = json!({"metadata": {"name": "x"}, "kind": "A"});
         assert_eq!(canonical(one), canonical(two.clone()));
-        assert_eq!(&canonical(two)[..], br#"{"kind":"A","metadata":{"name":"x"}}"#);
+        assert_eq!(
+            &canonical(two)[..],
+            br#"{"kind":"A","metadata":{"name":"x"}}"#
+        );
     }
 
     #[test]
@@ -68,12 +73,15 @@ mod tests {
         let secret = json!({"type": "Opaque", "metadata": {"uid": "u", "deletionTimestamp": "t",
             "labels": {"b": "2", "a": "1"}, "ownerReferences": [{"uid": "o"}]}});
         let header = header_of(by_resource("secrets").unwrap(), &secret);
-        assert_eq!(header, HeaderParts {
-            uid: "u".into(),
-            labels: vec![("a".into(), "1".into()), ("b".into(), "2".into())],
-            fields: vec![("type".into(), "Opaque".into())],
-            owners: vec!["o".into()],
-            deleting: true,
-        });
+        assert_eq!(
+            header,
+            HeaderParts {
+                uid: "u".into(),
+                labels: vec![("a".into(), "1".into()), ("b".into(), "2".into())],
+                fields: vec![("type".into(), "Opaque".into())],
+                owners: vec!["o".into()],
+                deleting: true,
+            }
+        );
     }
 }

@@ -34,7 +34,13 @@ impl IncludeObject {
 /// The `columnDefinitions` of a kind.
 pub fn column_definitions(kind: &Kind) -> Value {
     let columns = kind.columns.iter().map(|column| {
-        let Column { name, kind, format, description, priority } = column;
+        let Column {
+            name,
+            kind,
+            format,
+            description,
+            priority,
+        } = column;
         json!({
             "name": name, "type": kind, "format": format, "description": description,
             "priority": priority,
@@ -56,7 +62,11 @@ pub fn row(kind: &Kind, object: Value, include: IncludeObject, now_unix_ms: u64)
 /// A table of rows; `metadata` is the list's (`resourceVersion`, `continue`, ...).
 /// Watch events leave the columns out after the first.
 pub fn table(kind: &Kind, metadata: Value, rows: Vec<Value>, with_columns: bool) -> Value {
-    let columns = if with_columns { column_definitions(kind) } else { Value::Null };
+    let columns = if with_columns {
+        column_definitions(kind)
+    } else {
+        Value::Null
+    };
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -68,7 +78,10 @@ pub fn table(kind: &Kind, metadata: Value, rows: Vec<Value>, with_columns: bool)
 
 /// The `PartialObjectMetadata` of an object.
 pub fn partial_metadata(mut object: Value) -> Value {
-    let metadata = object.get_mut("metadata").map(Value::take).unwrap_or_default();
+    let metadata = object
+        .get_mut("metadata")
+        .map(Value::take)
+        .unwrap_or_default();
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
@@ -84,7 +97,10 @@ pub fn age(object: &Value, now_unix_ms: u64) -> Value {
 
 /// A text field by JSON pointer, or `otherwise`.
 pub fn text(object: &Value, pointer: &str, otherwise: &str) -> Value {
-    let found = object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let found = object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty());
     found.unwrap_or(otherwise).into()
 }
 
@@ -109,7 +125,10 @@ mod tests {
             let row = row(kind, object, IncludeObject::Metadata, 0);
             let table = table(kind, json!({}), vec![row], true);
             let columns = table["columnDefinitions"].as_array().unwrap();
-            assert_eq!(columns.len(), table["rows"][0]["cells"].as_array().unwrap().len());
+            assert_eq!(
+                columns.len(),
+                table["rows"][0]["cells"].as_array().unwrap().len()
+            );
             assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
         }
     }

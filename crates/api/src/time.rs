@@ -46,7 +46,10 @@ pub fn unix_ms(time: &Time) -> u64 {
 /// The age of `then` (RFC 3339) at `now_unix_ms` as kubectl prints it; `<unknown>` when unset.
 pub fn age(then: Option<&Value>, now_unix_ms: u64) -> String {
     let then = then.and_then(Value::as_str).and_then(parse);
-    then.map_or_else(|| "<unknown>".to_owned(), |then| human_since(then, now_unix_ms))
+    then.map_or_else(
+        || "<unknown>".to_owned(),
+        |then| human_since(then, now_unix_ms),
+    )
 }
 
 /// The time from `then_unix_ms` to `now_unix_ms` as kubectl prints it.
@@ -92,8 +95,14 @@ mod tests {
     #[test]
     fn texts_round_trip() {
         assert_eq!(rfc3339(1_767_322_845_678), "2026-01-02T03:00:45Z");
-        assert_eq!(rfc3339_micro(1_767_322_845_678), "2026-01-02T03:00:45.678000Z");
-        assert_eq!(parse("2026-01-02T03:00:45.678000Z"), Some(1_767_322_845_678));
+        assert_eq!(
+            rfc3339_micro(1_767_322_845_678),
+            "2026-01-02T03:00:45.678000Z"
+        );
+        assert_eq!(
+            parse("2026-01-02T03:00:45.678000Z"),
+            Some(1_767_322_845_678)
+        );
         assert_eq!(parse("2026-01-02T04:00:45+01:00"), Some(1_767_322_845_000));
         assert_eq!(parse("yesterday"), None);
     }

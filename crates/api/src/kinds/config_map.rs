@@ -21,18 +21,27 @@ pub static KIND: Kind = Kind {
         Column::text("Data", "Data contains the configuration data."),
         Column::AGE,
     ],
-    hooks: Hooks { validate, row, ..Hooks::NONE },
+    hooks: Hooks {
+        validate,
+        row,
+        ..Hooks::NONE
+    },
     ..Kind::of::<ConfigMap>()
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors =
-        old.map_or_else(Vec::new, |old| immutable_errors(new, old, &["data", "binaryData"]));
+    let mut errors = old.map_or_else(Vec::new, |old| {
+        immutable_errors(new, old, &["data", "binaryData"])
+    });
     let mut size_bytes = 0;
     for (bag, other) in [("data", "binaryData"), ("binaryData", "data")] {
         for (key, value) in entries(new, bag) {
             let path = format!("{bag}[{key}]");
-            errors.extend(FieldError::invalid_each(&path, key, names::config_map_key(key)));
+            errors.extend(FieldError::invalid_each(
+                &path,
+                key,
+                names::config_map_key(key),
+            ));
             if new.get(other).is_some_and(|other| other.get(key).is_some()) {
                 let detail = format!("duplicate of key present in {other}");
                 errors.push(FieldError::invalid(path, key, detail));
@@ -51,13 +60,21 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 /// Bytes of a base64 text.
 pub(super) fn decoded_len(base64: &str) -> usize {
-    let padding = base64.bytes().rev().take_while(|byte| *byte == b'=').count();
+    let padding = base64
+        .bytes()
+        .rev()
+        .take_while(|byte| *byte == b'=')
+        .count();
     (base64.len() / 4 * 3).saturating_sub(padding)
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let n_keys = table::count(object, "/data") + table::count(object, "/binaryData");
-    vec![table::name(object), n_keys.into(), table::age(object, now_unix_ms)]
+    vec![
+        table::name(object),
+        n_keys.into(),
+        table::age(object, now_unix_ms),
+    ]
 }
 
 #[cfg(test)]
@@ -68,7 +85,10 @@ mod tests {
     #[test]
     fn keys_are_checked_and_unique_over_both_bags() {
         let map = json!({"data": {"a b": "x", "k": ""}, "binaryData": {"k": "AA=="}});
-        let errors: Vec<String> = validate(&map, None).iter().map(ToString::to_string).collect();
+        let errors: Vec<String> = validate(&map, None)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(errors.len(), 3, "{errors:?}");
         assert!(errors[0].starts_with("data[a b]: Invalid value: \"a b\": a valid config key"));
         assert_eq!(
@@ -90,11 +110,16 @@ mod tests {
     fn immutable_maps_stay() {
         let old = json!({"immutable": true, "data": {"a": "1"}});
         let new = json!({"data": {"a": "2"}});
-        let errors: Vec<String> =
-            validate(&new, Some(&old)).iter().map(ToString::to_string).collect();
-        assert_eq!(errors, [
-            "immutable: Forbidden: field is immutable when `immutable` is set",
-            "data: Forbidden: field is immutable when `immutable` is set",
-        ]);
+        let errors: Vec<String> = validate(&new, Some(&old))
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                "immutable: Forbidden: field is immutable when `immutable` is set",
+                "data: Forbidden: field is immutable when `immutable` is set",
+            ]
+        );
     }
 }

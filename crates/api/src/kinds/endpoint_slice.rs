@@ -27,13 +27,24 @@ pub static KIND: Kind = Kind {
             "AddressType",
             "addressType specifies the type of address carried by this EndpointSlice.",
         ),
-        Column::text("Ports", "ports specifies the list of network ports exposed."),
-        Column::text("Endpoints", "endpoints is a list of unique endpoints in this slice."),
+        Column::text(
+            "Ports",
+            "ports specifies the list of network ports exposed.",
+        ),
+        Column::text(
+            "Endpoints",
+            "endpoints is a list of unique endpoints in this slice.",
+        ),
         Column::AGE,
     ],
     counts_generation: true,
     create_on_update: true,
-    hooks: Hooks { default, validate, row, ..Hooks::NONE },
+    hooks: Hooks {
+        default,
+        validate,
+        row,
+        ..Hooks::NONE
+    },
     ..Kind::of::<EndpointSlice>()
 };
 
@@ -52,12 +63,20 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     if let Some(old) = old
         && text(old, "addressType") != address_type
     {
-        errors.push(FieldError::invalid("addressType", address_type, "field is immutable"));
+        errors.push(FieldError::invalid(
+            "addressType",
+            address_type,
+            "field is immutable",
+        ));
     }
     if address_type.is_empty() {
         errors.push(FieldError::required("addressType", ""));
     } else if !ADDRESS_TYPES.contains(&address_type) {
-        errors.push(FieldError::not_supported("addressType", address_type, ADDRESS_TYPES));
+        errors.push(FieldError::not_supported(
+            "addressType",
+            address_type,
+            ADDRESS_TYPES,
+        ));
     }
     errors.extend(validate_endpoints(items(new, "endpoints"), address_type));
     errors.extend(validate_ports(items(new, "ports")));
@@ -66,7 +85,11 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 fn validate_endpoints(endpoints: &[Value], address_type: &str) -> Vec<FieldError> {
     if endpoints.len() > MAX_ENDPOINTS {
-        return vec![FieldError::too_many("endpoints", endpoints.len(), MAX_ENDPOINTS)];
+        return vec![FieldError::too_many(
+            "endpoints",
+            endpoints.len(),
+            MAX_ENDPOINTS,
+        )];
     }
     let mut errors = Vec::new();
     for (idx, endpoint) in endpoints.iter().enumerate() {
@@ -74,12 +97,19 @@ fn validate_endpoints(endpoints: &[Value], address_type: &str) -> Vec<FieldError
         let addresses = items(endpoint, "addresses");
         let list = format!("{path}.addresses");
         if addresses.is_empty() {
-            errors.push(FieldError::required(&list, "must contain at least 1 address"));
+            errors.push(FieldError::required(
+                &list,
+                "must contain at least 1 address",
+            ));
         } else if addresses.len() > MAX_ADDRESSES {
             errors.push(FieldError::too_many(&list, addresses.len(), MAX_ADDRESSES));
         }
         for (idx, address) in addresses.iter().filter_map(Value::as_str).enumerate() {
-            errors.extend(validate_address(address, address_type, &format!("{list}[{idx}]")));
+            errors.extend(validate_address(
+                address,
+                address_type,
+                &format!("{list}[{idx}]"),
+            ));
         }
         errors.extend(validate_details(endpoint, &path));
     }
@@ -112,11 +142,17 @@ fn validate_details(endpoint: &Value, path: &str) -> Vec<FieldError> {
         ("nodeName", names::dns1123_subdomain),
     ] {
         if let Some(value) = endpoint.get(field).and_then(Value::as_str) {
-            errors.extend(FieldError::invalid_each(&format!("{path}.{field}"), value, rule(value)));
+            errors.extend(FieldError::invalid_each(
+                &format!("{path}.{field}"),
+                value,
+                rule(value),
+            ));
         }
     }
     for hints in ["forZones", "forNodes"] {
-        let list = endpoint.get("hints").map_or(&[][..], |found| items(found, hints));
+        let list = endpoint
+            .get("hints")
+            .map_or(&[][..], |found| items(found, hints));
         let path = format!("{path}.hints.{hints}");
         if list.len() > MAX_HINTS {
             errors.push(FieldError::too_many(path, list.len(), MAX_HINTS));
@@ -129,7 +165,11 @@ fn validate_details(endpoint: &Value, path: &str) -> Vec<FieldError> {
             if !known.insert(name) {
                 errors.push(FieldError::duplicate(&path, name));
             }
-            errors.extend(FieldError::invalid_each(&path, name, names::label_value(name)));
+            errors.extend(FieldError::invalid_each(
+                &path,
+                name,
+                names::label_value(name),
+            ));
         }
     }
     errors
@@ -185,12 +225,18 @@ mod tests {
             "endpoints": [{"addresses": []}, {"addresses": ["fd00::1"]}],
             "ports": [{"port": 80}, {"port": 81}]});
         default(&mut slice);
-        let errors: Vec<String> = validate(&slice, None).iter().map(ToString::to_string).collect();
-        assert_eq!(errors, [
-            "endpoints[0].addresses: Required value: must contain at least 1 address",
-            "endpoints[1].addresses[0]: Invalid value: \"fd00::1\": must be an IPv4 address",
-            "ports[1].name: Duplicate value: \"\"",
-        ]);
+        let errors: Vec<String> = validate(&slice, None)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                "endpoints[0].addresses: Required value: must contain at least 1 address",
+                "endpoints[1].addresses[0]: Invalid value: \"fd00::1\": must be an IPv4 address",
+                "ports[1].name: Duplicate value: \"\"",
+            ]
+        );
         let mut changed = slice.clone();
         changed["addressType"] = json!("IPv6");
         assert_eq!(
@@ -203,7 +249,10 @@ mod tests {
     fn rows_and_generations_follow_the_content() {
         let old = json!({"metadata": {"name": "s", "generation": 1}, "addressType": "IPv4",
             "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80}, {}]});
-        assert_eq!(row(&old, 0)[1..4], [json!("IPv4"), json!("80,*"), json!("10.0.0.1")]);
+        assert_eq!(
+            row(&old, 0)[1..4],
+            [json!("IPv4"), json!("80,*"), json!("10.0.0.1")]
+        );
         let mut new = old.clone();
         new["endpoints"] = json!([]);
         KIND.prepare_update(&mut new, &old);

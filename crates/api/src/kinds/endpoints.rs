@@ -21,21 +21,35 @@ pub static KIND: Kind = Kind {
     short_names: &["ep"],
     columns: &[
         Column::NAME,
-        Column::text("Endpoints", "The set of all endpoints is the union of all subsets."),
+        Column::text(
+            "Endpoints",
+            "The set of all endpoints is the union of all subsets.",
+        ),
         Column::AGE,
     ],
     create_on_update: true,
-    hooks: Hooks { default, validate, row, ..Hooks::NONE },
+    hooks: Hooks {
+        default,
+        validate,
+        row,
+        ..Hooks::NONE
+    },
     ..Kind::of::<Endpoints>()
 };
 
 /// The array at `field`.
 pub(super) fn items<'a>(object: &'a Value, field: &str) -> &'a [Value] {
-    object.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    object
+        .get(field)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object.get(field).and_then(Value::as_str).unwrap_or_default()
+    object
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn default(object: &mut Value) {
@@ -43,7 +57,9 @@ fn default(object: &mut Value) {
     for subset in subsets.into_iter().flatten() {
         let ports = subset.get_mut("ports").and_then(Value::as_array_mut);
         for port in ports.into_iter().flatten() {
-            object_mut(port).entry("protocol").or_insert_with(|| "TCP".into());
+            object_mut(port)
+                .entry("protocol")
+                .or_insert_with(|| "TCP".into());
         }
     }
 }
@@ -73,7 +89,11 @@ fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
                 true => {}
                 false => {
                     let messages = names::dns1123_label(name);
-                    errors.extend(FieldError::invalid_each(&format!("{path}.name"), name, messages));
+                    errors.extend(FieldError::invalid_each(
+                        &format!("{path}.name"),
+                        name,
+                        messages,
+                    ));
                 }
             }
             let number = port.get("port").and_then(Value::as_i64).unwrap_or_default();
@@ -93,12 +113,20 @@ fn validate_address(address: &Value, path: &str) -> Vec<FieldError> {
     let host = text(address, "hostname");
     if !host.is_empty() {
         let path = format!("{path}.hostname");
-        errors.extend(FieldError::invalid_each(&path, host, names::dns1123_label(host)));
+        errors.extend(FieldError::invalid_each(
+            &path,
+            host,
+            names::dns1123_label(host),
+        ));
     }
     let node = text(address, "nodeName");
     if !node.is_empty() {
         let path = format!("{path}.nodeName");
-        errors.extend(FieldError::invalid_each(&path, node, names::dns1123_subdomain(node)));
+        errors.extend(FieldError::invalid_each(
+            &path,
+            node,
+            names::dns1123_subdomain(node),
+        ));
     }
     errors
 }
@@ -110,25 +138,37 @@ pub(super) fn validate_ip(text: &str, path: &str) -> Vec<FieldError> {
         return vec![FieldError::invalid(path, text, detail)];
     };
     let (link_local, link_local_multicast) = match address {
-        IpAddr::V4(address) => {
-            (address.is_link_local(), matches!(address.octets(), [224, 0, 0, _]))
-        }
+        IpAddr::V4(address) => (
+            address.is_link_local(),
+            matches!(address.octets(), [224, 0, 0, _]),
+        ),
         IpAddr::V6(address) => (
             address.is_unicast_link_local(),
             address.segments()[0] & 0xff0f == 0xff02,
         ),
     };
     let rules = [
-        (address.is_unspecified(), "may not be unspecified (0.0.0.0 or ::)"),
-        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (
+            address.is_unspecified(),
+            "may not be unspecified (0.0.0.0 or ::)",
+        ),
+        (
+            address.is_loopback(),
+            "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        ),
+        (
+            link_local,
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        ),
         (
             link_local_multicast,
             "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
         ),
     ];
     let broken = rules.into_iter().filter(|(broken, _)| *broken);
-    broken.map(|(_, detail)| FieldError::invalid(path, text, detail)).collect()
+    broken
+        .map(|(_, detail)| FieldError::invalid(path, text, detail))
+        .collect()
 }
 
 /// `protocol` and `appProtocol` of a port.
@@ -138,12 +178,20 @@ pub(super) fn validate_protocol(port: &Value, path: &str) -> Vec<FieldError> {
     if protocol.is_empty() {
         errors.push(FieldError::required(format!("{path}.protocol"), ""));
     } else if !PROTOCOLS.contains(&protocol) {
-        errors.push(FieldError::not_supported(format!("{path}.protocol"), protocol, PROTOCOLS));
+        errors.push(FieldError::not_supported(
+            format!("{path}.protocol"),
+            protocol,
+            PROTOCOLS,
+        ));
     }
     let app = text(port, "appProtocol");
     if !app.is_empty() {
         let path = format!("{path}.appProtocol");
-        errors.extend(FieldError::invalid_each(&path, app, names::qualified_name(app)));
+        errors.extend(FieldError::invalid_each(
+            &path,
+            app,
+            names::qualified_name(app),
+        ));
     }
     errors
 }
@@ -161,7 +209,11 @@ pub(super) fn shown(items: &[String], otherwise: &str) -> String {
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let mut endpoints = Vec::new();
     for subset in items(object, "subsets") {
-        let addresses = || items(subset, "addresses").iter().map(|address| text(address, "ip"));
+        let addresses = || {
+            items(subset, "addresses")
+                .iter()
+                .map(|address| text(address, "ip"))
+        };
         let ports = items(subset, "ports");
         if ports.is_empty() {
             endpoints.extend(addresses().map(str::to_owned));
@@ -188,9 +240,14 @@ mod tests {
 
     #[test]
     fn rows_show_three_and_count_the_rest() {
-        let addresses: Vec<Value> = (1..=5).map(|n| json!({"ip": format!("10.0.0.{n}")})).collect();
+        let addresses: Vec<Value> = (1..=5)
+            .map(|n| json!({"ip": format!("10.0.0.{n}")}))
+            .collect();
         let object = json!({"subsets": [{"addresses": addresses, "ports": [{"port": 80}]}]});
-        assert_eq!(row(&object, 0)[1], "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 2 more...");
+        assert_eq!(
+            row(&object, 0)[1],
+            "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 2 more..."
+        );
         assert_eq!(row(&json!({}), 0)[1], "<none>");
     }
 
@@ -199,17 +256,23 @@ mod tests {
         let mut object = json!({"subsets": [{}, {"addresses": [{"ip": "127.0.0.1"}, {"ip": "x"}],
             "ports": [{"port": 0}, {"name": "a", "port": 80, "protocol": "X"}]}]});
         default(&mut object);
-        let errors: Vec<String> = validate(&object, None).iter().map(ToString::to_string).collect();
-        assert_eq!(errors, [
-            "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
-            "subsets[1].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback \
+        let errors: Vec<String> = validate(&object, None)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
+                "subsets[1].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback \
              range (127.0.0.0/8, ::1/128)",
-            "subsets[1].addresses[1].ip: Invalid value: \"x\": must be a valid IP address, (e.g. \
+                "subsets[1].addresses[1].ip: Invalid value: \"x\": must be a valid IP address, (e.g. \
              10.9.8.7 or 2001:db8::ffff)",
-            "subsets[1].ports[0].name: Required value",
-            "subsets[1].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
-            "subsets[1].ports[1].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \
+                "subsets[1].ports[0].name: Required value",
+                "subsets[1].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                "subsets[1].ports[1].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \
              \"TCP\", \"UDP\"",
-        ]);
+            ]
+        );
     }
 }

@@ -17,14 +17,28 @@ pub static KIND: Kind = Kind {
     singular: "event",
     short_names: &["ev"],
     columns: &[
-        Column::text("Last Seen", "The time at which the most recent occurrence was recorded."),
+        Column::text(
+            "Last Seen",
+            "The time at which the most recent occurrence was recorded.",
+        ),
         Column::text("Type", "Type of this event (Normal, Warning)."),
-        Column::text("Reason", "The reason for the transition into the object's current status."),
+        Column::text(
+            "Reason",
+            "The reason for the transition into the object's current status.",
+        ),
         Column::text("Object", "The object that this event is about."),
-        Column::text("Subobject", "The part of the object that this event is about.").wide(),
+        Column::text(
+            "Subobject",
+            "The part of the object that this event is about.",
+        )
+        .wide(),
         Column::text("Source", "The component reporting this event.").wide(),
         Column::text("Message", "A human-readable description of the status."),
-        Column::text("First Seen", "The time at which the event was first recorded.").wide(),
+        Column::text(
+            "First Seen",
+            "The time at which the event was first recorded.",
+        )
+        .wide(),
         Column::text("Count", "The number of times this event has occurred.").wide(),
         Column::NAME.wide(),
     ],
@@ -43,12 +57,20 @@ pub static KIND: Kind = Kind {
     ],
     name_rule: names::path_segment,
     create_on_update: true,
-    hooks: Hooks { validate, row, fields, ..Hooks::NONE },
+    hooks: Hooks {
+        validate,
+        row,
+        fields,
+        ..Hooks::NONE
+    },
     ..Kind::of::<Event>()
 };
 
 fn at<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
@@ -63,7 +85,11 @@ fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     };
     if !agrees {
         let detail = "does not match event.namespace";
-        errors.push(FieldError::invalid("involvedObject.namespace", about, detail));
+        errors.push(FieldError::invalid(
+            "involvedObject.namespace",
+            about,
+            detail,
+        ));
     }
     if has_time {
         errors.extend(validate_reported(new));
@@ -93,21 +119,37 @@ fn validate_reported(event: &Value) -> Vec<FieldError> {
     let reporter = at(event, "/reportingComponent");
     if !reporter.is_empty() {
         let messages = names::qualified_name(reporter);
-        errors.extend(FieldError::invalid_each("reportingComponent", reporter, messages));
+        errors.extend(FieldError::invalid_each(
+            "reportingComponent",
+            reporter,
+            messages,
+        ));
     }
     errors
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let age = |pointers: &[&str]| {
-        let set = pointers.iter().filter_map(|pointer| object.pointer(pointer));
+        let set = pointers
+            .iter()
+            .filter_map(|pointer| object.pointer(pointer));
         let set = set.filter(|time| !time.is_null()).next();
         time::age(set, now_unix_ms)
     };
     let first = ["/firstTimestamp", "/eventTime"];
-    let last = ["/series/lastObservedTime", "/lastTimestamp", "/firstTimestamp", "/eventTime"];
-    let count = object.pointer("/series/count").or_else(|| object.get("count"));
-    let count = count.and_then(Value::as_i64).filter(|count| *count != 0).unwrap_or(1);
+    let last = [
+        "/series/lastObservedTime",
+        "/lastTimestamp",
+        "/firstTimestamp",
+        "/eventTime",
+    ];
+    let count = object
+        .pointer("/series/count")
+        .or_else(|| object.get("count"));
+    let count = count
+        .and_then(Value::as_i64)
+        .filter(|count| *count != 0)
+        .unwrap_or(1);
     let kind = at(object, "/involvedObject/kind").to_lowercase();
     let target = match at(object, "/involvedObject/name") {
         "" => kind,
@@ -164,14 +206,28 @@ mod tests {
             "message": " ok ", "count": 3, "lastTimestamp": "1970-01-01T00:00:30Z",
             "firstTimestamp": "1970-01-01T00:00:00Z", "source": {"component": "a", "host": "h"},
             "involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "f"}});
-        assert_eq!(row(&old, 60_000), [
-            json!("30s"), json!("Normal"), json!("Started"), json!("pod/p"), json!("f"),
-            json!("a, h"), json!("ok"), json!("60s"), json!(3), json!("e"),
-        ]);
+        assert_eq!(
+            row(&old, 60_000),
+            [
+                json!("30s"),
+                json!("Normal"),
+                json!("Started"),
+                json!("pod/p"),
+                json!("f"),
+                json!("a, h"),
+                json!("ok"),
+                json!("60s"),
+                json!(3),
+                json!("e"),
+            ]
+        );
         let new = json!({"eventTime": "1970-01-01T00:00:10.000000Z",
             "series": {"count": 7, "lastObservedTime": "1970-01-01T00:00:50.000000Z"}});
         let cells = row(&new, 60_000);
-        assert_eq!((&cells[0], &cells[7], &cells[8]), (&json!("10s"), &json!("50s"), &json!(7)));
+        assert_eq!(
+            (&cells[0], &cells[7], &cells[8]),
+            (&json!("10s"), &json!("50s"), &json!(7))
+        );
     }
 
     #[test]

@@ -20,7 +20,11 @@ pub static KIND: Kind = Kind {
     ],
     create_on_update: true,
     unconditional_update: false,
-    hooks: Hooks { validate, row, ..Hooks::NONE },
+    hooks: Hooks {
+        validate,
+        row,
+        ..Hooks::NONE
+    },
     ..Kind::of::<Lease>()
 };
 
@@ -30,11 +34,19 @@ fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if let Some(seconds) = number("leaseDurationSeconds").filter(|seconds| *seconds <= 0) {
         let detail = "must be greater than 0";
-        errors.push(FieldError::invalid("spec.leaseDurationSeconds", seconds, detail));
+        errors.push(FieldError::invalid(
+            "spec.leaseDurationSeconds",
+            seconds,
+            detail,
+        ));
     }
     if let Some(transitions) = number("leaseTransitions").filter(|transitions| *transitions < 0) {
         let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid("spec.leaseTransitions", transitions, detail));
+        errors.push(FieldError::invalid(
+            "spec.leaseTransitions",
+            transitions,
+            detail,
+        ));
     }
     if text("preferredHolder").is_some_and(|holder| !holder.is_empty())
         && text("strategy").unwrap_or_default().is_empty()
@@ -61,10 +73,16 @@ mod tests {
     #[test]
     fn numbers_are_bounded() {
         let lease = json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}});
-        let errors: Vec<String> = validate(&lease, None).iter().map(ToString::to_string).collect();
-        assert_eq!(errors, [
-            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
-            "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
-        ]);
+        let errors: Vec<String> = validate(&lease, None)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+                "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
+            ]
+        );
     }
 }

@@ -42,11 +42,15 @@ fn default(object: &mut Value) {
     let name = Meta::of(object).name().to_owned();
     let deleting = Meta::of(object).is_deleting();
     if !name.is_empty() {
-        let labels = metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
+        let labels = metadata_mut(object)
+            .entry("labels")
+            .or_insert_with(|| json!({}));
         object_mut(labels).insert(NAME_LABEL.to_owned(), name.into());
     }
     if !deleting && let Some(status) = object.get_mut("status") {
-        object_mut(status).entry("phase").or_insert_with(|| "Active".into());
+        object_mut(status)
+            .entry("phase")
+            .or_insert_with(|| "Active".into());
     }
 }
 
@@ -83,13 +87,25 @@ fn finalizer_errors(finalizer: &str) -> Vec<FieldError> {
 }
 
 fn validate_status(new: &Value, _: &Value) -> Vec<FieldError> {
-    let phase = new.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    let phase = new
+        .pointer("/status/phase")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let (wanted, detail) = match Meta::of(new).is_deleting() {
-        false => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
-        true => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+        false => (
+            "Active",
+            "may only be 'Active' if `deletionTimestamp` is empty",
+        ),
+        true => (
+            "Terminating",
+            "may only be 'Terminating' if `deletionTimestamp` is not empty",
+        ),
     };
     let wrong = phase != wanted;
-    wrong.then(|| FieldError::invalid("status.Phase", phase, detail)).into_iter().collect()
+    wrong
+        .then(|| FieldError::invalid("status.Phase", phase, detail))
+        .into_iter()
+        .collect()
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
@@ -101,7 +117,10 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
 }
 
 fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    let phase = object.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    let phase = object
+        .pointer("/status/phase")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     vec![("status.phase", phase.to_owned())]
 }
 
@@ -114,11 +133,14 @@ mod tests {
         let mut object = json!({"metadata": {"name": "a"}, "status": {"phase": "Terminating"}});
         KIND.default(&mut object);
         KIND.prepare_create(&mut object);
-        assert_eq!(object, json!({
-            "metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}},
-            "spec": {"finalizers": ["kubernetes"]},
-            "status": {"phase": "Active"},
-        }));
+        assert_eq!(
+            object,
+            json!({
+                "metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}},
+                "spec": {"finalizers": ["kubernetes"]},
+                "status": {"phase": "Active"},
+            })
+        );
         assert!(KIND.validate(&object, None).is_empty());
     }
 

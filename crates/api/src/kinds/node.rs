@@ -30,11 +30,21 @@ pub static KIND: Kind = Kind {
         Column::text("External-IP", "List of addresses reachable to the node.").wide(),
         Column::text("OS-Image", "OS Image reported by the node.").wide(),
         Column::text("Kernel-Version", "Kernel Version reported by the node.").wide(),
-        Column::text("Container-Runtime", "ContainerRuntime Version reported by the node.").wide(),
+        Column::text(
+            "Container-Runtime",
+            "ContainerRuntime Version reported by the node.",
+        )
+        .wide(),
     ],
     selectable: &["spec.unschedulable"],
     status_on_create: true,
-    hooks: Hooks { default, validate, row, fields, ..Hooks::NONE },
+    hooks: Hooks {
+        default,
+        validate,
+        row,
+        fields,
+        ..Hooks::NONE
+    },
     ..Kind::of::<Node>()
 };
 
@@ -66,7 +76,9 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     for (field, known) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
         let value = |node: &Value| node.get("spec").and_then(|spec| spec.get(field)).cloned();
         let before = value(old);
-        let is_set = before.as_ref().is_some_and(|value| *value != json!([]) && *value != json!(""));
+        let is_set = before
+            .as_ref()
+            .is_some_and(|value| *value != json!([]) && *value != json!(""));
         if is_set && before != value(new) {
             let detail = format!("node updates may not change {known} except from \"\" to valid");
             errors.push(FieldError::forbidden(format!("spec.{field}"), detail));
@@ -85,15 +97,27 @@ fn validate_taints(node: &Value) -> Vec<FieldError> {
         let text = |field: &str| taint.get(field).and_then(Value::as_str).unwrap_or_default();
         let (key, value, effect) = (text("key"), text("value"), text("effect"));
         let messages = names::qualified_name(key);
-        errors.extend(FieldError::invalid_each(&format!("{path}.key"), key, messages));
+        errors.extend(FieldError::invalid_each(
+            &format!("{path}.key"),
+            key,
+            messages,
+        ));
         let messages = names::label_value(value);
         if !messages.is_empty() {
-            errors.push(FieldError::invalid(format!("{path}.value"), value, messages.join(";")));
+            errors.push(FieldError::invalid(
+                format!("{path}.value"),
+                value,
+                messages.join(";"),
+            ));
         }
         if effect.is_empty() {
             errors.push(FieldError::required(format!("{path}.effect"), ""));
         } else if !EFFECTS.contains(&effect) {
-            errors.push(FieldError::not_supported(format!("{path}.effect"), effect, EFFECTS));
+            errors.push(FieldError::not_supported(
+                format!("{path}.effect"),
+                effect,
+                EFFECTS,
+            ));
         }
         if !known.insert((key, effect)) {
             let mut error = FieldError::duplicate(path, taint);
@@ -106,12 +130,20 @@ fn validate_taints(node: &Value) -> Vec<FieldError> {
 
 fn validate_pod_cidrs(node: &Value) -> Vec<FieldError> {
     let cidrs = node.pointer("/spec/podCIDRs").and_then(Value::as_array);
-    let cidrs: Vec<&str> = cidrs.into_iter().flatten().filter_map(Value::as_str).collect();
+    let cidrs: Vec<&str> = cidrs
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut errors = Vec::new();
     for (idx, cidr) in cidrs.iter().enumerate() {
         if !is_cidr(cidr) {
             let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            errors.push(FieldError::invalid(format!("spec.podCIDRs[{idx}]"), cidr, detail));
+            errors.push(FieldError::invalid(
+                format!("spec.podCIDRs[{idx}]"),
+                cidr,
+                detail,
+            ));
         }
     }
     let families: Vec<bool> = cidrs.iter().map(|cidr| cidr.contains(':')).collect();
@@ -123,10 +155,16 @@ fn validate_pod_cidrs(node: &Value) -> Vec<FieldError> {
 }
 
 fn is_cidr(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
+    let Ok(address) = address.parse::<std::net::IpAddr>() else {
+        return false;
+    };
     let max_length = if address.is_ipv4() { 32 } else { 128 };
-    length.parse::<u32>().is_ok_and(|length| length <= max_length)
+    length
+        .parse::<u32>()
+        .is_ok_and(|length| length <= max_length)
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
@@ -163,7 +201,9 @@ fn status(node: &Value) -> String {
 }
 
 fn is_unschedulable(node: &Value) -> bool {
-    node.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or_default()
+    node.pointer("/spec/unschedulable")
+        .and_then(Value::as_bool)
+        .unwrap_or_default()
 }
 
 fn roles(node: &Value) -> String {
@@ -206,7 +246,10 @@ mod tests {
         let cells = row(&node, 0);
         assert_eq!(cells[1], "NotReady,SchedulingDisabled");
         assert_eq!(cells[2], "edge,worker");
-        assert_eq!((&cells[5], &cells[6]), (&json!("10.0.0.1"), &json!("<none>")));
+        assert_eq!(
+            (&cells[5], &cells[6]),
+            (&json!("10.0.0.1"), &json!("<none>"))
+        );
         assert_eq!(row(&json!({}), 0)[1], "Unknown");
     }
 
@@ -214,13 +257,19 @@ mod tests {
     fn taints_are_checked() {
         let node = json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"},
             {"key": "a", "effect": "NoSchedule"}, {"key": "b", "effect": "Never"}]}});
-        let errors: Vec<String> = validate(&node, None).iter().map(ToString::to_string).collect();
-        assert_eq!(errors, [
-            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\"}: taints \
+        let errors: Vec<String> = validate(&node, None)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\"}: taints \
              must be unique by key and effect pair",
-            "metadata.taints[2].effect: Unsupported value: \"Never\": supported values: \
+                "metadata.taints[2].effect: Unsupported value: \"Never\": supported values: \
              \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
-        ]);
+            ]
+        );
     }
 
     #[test]
@@ -233,6 +282,9 @@ mod tests {
             validate(&new, Some(&old))[0].to_string(),
             "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"
         );
-        assert_eq!(validate(&json!({"spec": {"podCIDRs": ["x"]}}), None).len(), 1);
+        assert_eq!(
+            validate(&json!({"spec": {"podCIDRs": ["x"]}}), None).len(),
+            1
+        );
     }
 }

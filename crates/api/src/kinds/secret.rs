@@ -19,22 +19,38 @@ pub static KIND: Kind = Kind {
     singular: "secret",
     columns: &[
         Column::NAME,
-        Column::text("Type", "Used to facilitate programmatic handling of secret data."),
+        Column::text(
+            "Type",
+            "Used to facilitate programmatic handling of secret data.",
+        ),
         Column::text("Data", "Data contains the secret data."),
         Column::AGE,
     ],
     selectable: &["type"],
-    hooks: Hooks { default, validate, row, fields, ..Hooks::NONE },
+    hooks: Hooks {
+        default,
+        validate,
+        row,
+        fields,
+        ..Hooks::NONE
+    },
     ..Kind::of::<Secret>()
 };
 
 fn default(object: &mut Value) {
     let fields = object_mut(object);
-    if fields.get("type").and_then(Value::as_str).unwrap_or_default().is_empty() {
+    if fields
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .is_empty()
+    {
         fields.insert("type".to_owned(), OPAQUE.into());
     }
     // `stringData` is write-only: it lands in `data`.
-    let Some(Value::Object(texts)) = fields.remove("stringData") else { return };
+    let Some(Value::Object(texts)) = fields.remove("stringData") else {
+        return;
+    };
     if texts.is_empty() {
         return;
     }
@@ -57,7 +73,11 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut size_bytes = 0;
     for (key, value) in entries(new, "data") {
         let path = format!("data[{key}]");
-        errors.extend(FieldError::invalid_each(&path, key, names::config_map_key(key)));
+        errors.extend(FieldError::invalid_each(
+            &path,
+            key,
+            names::config_map_key(key),
+        ));
         size_bytes += decoded_len(value);
     }
     if size_bytes > MAX_DATA_BYTES {
@@ -77,9 +97,14 @@ fn validate_type(secret: &Value, kind: &str) -> Vec<FieldError> {
     };
     match kind {
         "kubernetes.io/service-account-token" => {
-            let name = Meta::of(secret).annotation(SERVICE_ACCOUNT_NAME).unwrap_or_default();
+            let name = Meta::of(secret)
+                .annotation(SERVICE_ACCOUNT_NAME)
+                .unwrap_or_default();
             let path = format!("metadata.annotations[{SERVICE_ACCOUNT_NAME}]");
-            name.is_empty().then(|| FieldError::required(path, "")).into_iter().collect()
+            name.is_empty()
+                .then(|| FieldError::required(path, ""))
+                .into_iter()
+                .collect()
         }
         "kubernetes.io/dockercfg" => json_errors(data(".dockercfg"), ".dockercfg"),
         "kubernetes.io/dockerconfigjson" => {
@@ -100,7 +125,9 @@ fn validate_type(secret: &Value, kind: &str) -> Vec<FieldError> {
 
 fn json_errors(base64: Option<&str>, key: &str) -> Vec<FieldError> {
     let path = format!("data[{key}]");
-    let Some(base64) = base64 else { return vec![FieldError::required(path, "")] };
+    let Some(base64) = base64 else {
+        return vec![FieldError::required(path, "")];
+    };
     let bytes = STANDARD.decode(base64).unwrap_or_default();
     match serde_json::from_slice::<Map<String, Value>>(&bytes) {
         Ok(_) => Vec::new(),
@@ -119,13 +146,22 @@ pub(super) fn immutable_errors(new: &Value, old: &Value, bags: &[&str]) -> Vec<F
         return Vec::new();
     }
     let bag = |object: &Value, name: &str| -> Map<String, Value> {
-        object.get(name).and_then(Value::as_object).cloned().unwrap_or_default()
+        object
+            .get(name)
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default()
     };
     let immutable = (!is_immutable(new)).then_some("immutable").into_iter();
-    let changed = bags.iter().copied().filter(|name| bag(new, name) != bag(old, name));
+    let changed = bags
+        .iter()
+        .copied()
+        .filter(|name| bag(new, name) != bag(old, name));
     let fields = immutable.chain(changed);
     let detail = "field is immutable when `immutable` is set";
-    fields.map(|field| FieldError::forbidden(field, detail)).collect()
+    fields
+        .map(|field| FieldError::forbidden(field, detail))
+        .collect()
 }
 
 /// The entries of a map of texts; shared with ConfigMap.
@@ -133,12 +169,19 @@ pub(super) fn entries<'a>(
     object: &'a Value,
     bag: &str,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let entries = object.get(bag).and_then(Value::as_object).into_iter().flatten();
+    let entries = object
+        .get(bag)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     entries.map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()))
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object.get(field).and_then(Value::as_str).unwrap_or_default()
+    object
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
@@ -163,25 +206,40 @@ mod tests {
     fn string_data_overwrites_data() {
         let mut secret = json!({"data": {"a": "AA==", "b": "AA=="}, "stringData": {"a": "x"}});
         default(&mut secret);
-        assert_eq!(secret, json!({"type": "Opaque", "data": {"a": "eA==", "b": "AA=="}}));
+        assert_eq!(
+            secret,
+            json!({"type": "Opaque", "data": {"a": "eA==", "b": "AA=="}})
+        );
     }
 
     #[test]
     fn types_demand_their_keys_and_stay() {
         for (secret, texts) in [
-            (json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}}),
-             vec!["data[tls.key]: Required value"]),
-            (json!({"type": "kubernetes.io/basic-auth", "data": {"password": ""}}), vec![]),
-            (json!({"type": "kubernetes.io/ssh-auth"}),
-             vec!["data[ssh-privatekey]: Required value"]),
-            (json!({"type": "kubernetes.io/service-account-token"}),
-             vec!["metadata.annotations[kubernetes.io/service-account.name]: Required value"]),
+            (
+                json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}}),
+                vec!["data[tls.key]: Required value"],
+            ),
+            (
+                json!({"type": "kubernetes.io/basic-auth", "data": {"password": ""}}),
+                vec![],
+            ),
+            (
+                json!({"type": "kubernetes.io/ssh-auth"}),
+                vec!["data[ssh-privatekey]: Required value"],
+            ),
+            (
+                json!({"type": "kubernetes.io/service-account-token"}),
+                vec!["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
+            ),
         ] {
             let errors = validate(&secret, None);
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             assert_eq!(errors, texts);
         }
         let errors = validate(&json!({"type": "a"}), Some(&json!({"type": "b"})));
-        assert_eq!(errors[0].to_string(), "type: Invalid value: \"a\": field is immutable");
+        assert_eq!(
+            errors[0].to_string(),
+            "type: Invalid value: \"a\": field is immutable"
+        );
     }
 }

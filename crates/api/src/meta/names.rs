@@ -24,8 +24,14 @@ pub fn regex_error(message: &str, regex: &str, examples: &[&str]) -> String {
     if examples.is_empty() {
         return format!("{message} (regex used for validation is '{regex}')");
     }
-    let examples: Vec<String> = examples.iter().map(|example| format!("'{example}', ")).collect();
-    format!("{message} (e.g. {}regex used for validation is '{regex}')", examples.join(" or "))
+    let examples: Vec<String> = examples
+        .iter()
+        .map(|example| format!("'{example}', "))
+        .collect();
+    format!(
+        "{message} (e.g. {}regex used for validation is '{regex}')",
+        examples.join(" or ")
+    )
 }
 
 fn lower(byte: u8) -> bool {
@@ -35,7 +41,9 @@ fn lower(byte: u8) -> bool {
 /// Whether the first and last byte satisfy `edge`, all others `edge` or stand in `inner`.
 fn shaped(text: &str, edge: fn(u8) -> bool, inner: &[u8]) -> bool {
     let bytes = text.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
     edge(*first) && edge(*last) && bytes.iter().all(|byte| edge(*byte) || inner.contains(byte))
 }
 
@@ -186,7 +194,11 @@ pub fn is_standard_finalizer(value: &str) -> bool {
 
 /// A port number.
 pub fn port_number(port: i64) -> Vec<String> {
-    if (1..=65535).contains(&port) { Vec::new() } else { vec![range_error(1, 65535)] }
+    if (1..=65535).contains(&port) {
+        Vec::new()
+    } else {
+        vec![range_error(1, 65535)]
+    }
 }
 
 /// A port name (IANA service name).
@@ -221,7 +233,11 @@ fn mask_trailing_dash(name: &str) -> String {
 }
 
 fn rule(check: fn(&str) -> Vec<String>, name: &str, prefix: bool) -> Vec<String> {
-    if prefix { check(&mask_trailing_dash(name)) } else { check(name) }
+    if prefix {
+        check(&mask_trailing_dash(name))
+    } else {
+        check(name)
+    }
 }
 
 /// `NameIsDNSSubdomain`.
@@ -244,8 +260,12 @@ pub fn path_segment(name: &str, _prefix: bool) -> Vec<String> {
     match name {
         "." | ".." => vec![format!("may not be '{name}'")],
         _ => {
-            let illegal = ["/", "%"].into_iter().filter(|illegal| name.contains(illegal));
-            illegal.map(|illegal| format!("may not contain '{illegal}'")).collect()
+            let illegal = ["/", "%"]
+                .into_iter()
+                .filter(|illegal| name.contains(illegal));
+            illegal
+                .map(|illegal| format!("may not contain '{illegal}'"))
+                .collect()
         }
     }
 }

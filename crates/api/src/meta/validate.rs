@@ -21,23 +21,41 @@ pub fn validate(object: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Fi
     let prefix = meta.generate_name();
     if !prefix.is_empty() {
         let messages = name_rule(prefix, true);
-        errors.extend(FieldError::invalid_each("metadata.generateName", prefix, messages));
+        errors.extend(FieldError::invalid_each(
+            "metadata.generateName",
+            prefix,
+            messages,
+        ));
     }
     if meta.name().is_empty() {
-        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+        errors.push(FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     } else {
         let messages = name_rule(meta.name(), false);
-        errors.extend(FieldError::invalid_each("metadata.name", meta.name(), messages));
+        errors.extend(FieldError::invalid_each(
+            "metadata.name",
+            meta.name(),
+            messages,
+        ));
     }
     let namespace = meta.namespace();
     match (namespaced, namespace.is_empty()) {
         (true, true) => errors.push(FieldError::required("metadata.namespace", "")),
         (true, false) => {
             let messages = names::label(namespace, false);
-            errors.extend(FieldError::invalid_each("metadata.namespace", namespace, messages));
+            errors.extend(FieldError::invalid_each(
+                "metadata.namespace",
+                namespace,
+                messages,
+            ));
         }
         (false, false) => {
-            errors.push(FieldError::forbidden("metadata.namespace", "not allowed on this type"));
+            errors.push(FieldError::forbidden(
+                "metadata.namespace",
+                "not allowed on this type",
+            ));
         }
         (false, true) => {}
     }
@@ -55,7 +73,11 @@ pub fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     }
     if meta.generation() < old.generation() {
         let detail = "must not be decremented";
-        errors.push(FieldError::invalid("metadata.generation", meta.generation(), detail));
+        errors.push(FieldError::invalid(
+            "metadata.generation",
+            meta.generation(),
+            detail,
+        ));
     }
     for field in [
         "name",
@@ -88,10 +110,17 @@ fn common(meta: Meta<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if meta.generation() < 0 {
         let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid("metadata.generation", meta.generation(), detail));
+        errors.push(FieldError::invalid(
+            "metadata.generation",
+            meta.generation(),
+            detail,
+        ));
     }
     errors.extend(validate_labels(meta.labels(), "metadata.labels"));
-    errors.extend(validate_annotations(meta.annotations(), "metadata.annotations"));
+    errors.extend(validate_annotations(
+        meta.annotations(),
+        "metadata.annotations",
+    ));
     errors.extend(validate_owners(meta.owners(), "metadata.ownerReferences"));
     errors.extend(validate_managed_fields(meta));
     errors
@@ -104,8 +133,16 @@ pub fn validate_labels<'a>(
 ) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for (key, value) in labels {
-        errors.extend(FieldError::invalid_each(path, key, names::qualified_name(key)));
-        errors.extend(FieldError::invalid_each(path, value, names::label_value(value)));
+        errors.extend(FieldError::invalid_each(
+            path,
+            key,
+            names::qualified_name(key),
+        ));
+        errors.extend(FieldError::invalid_each(
+            path,
+            value,
+            names::label_value(value),
+        ));
     }
     errors
 }
@@ -116,7 +153,10 @@ pub fn validate_labels_map(
     path: &str,
 ) -> Vec<FieldError> {
     let labels = labels.into_iter().flatten();
-    validate_labels(labels.map(|(key, value)| (key.as_str(), value.as_str())), path)
+    validate_labels(
+        labels.map(|(key, value)| (key.as_str(), value.as_str())),
+        path,
+    )
 }
 
 /// Rules of annotation keys and of the size of all annotations.
@@ -152,7 +192,11 @@ pub fn validate_owners(owners: &[Value], path: &str) -> Vec<FieldError> {
             ("uid", text("uid").is_empty(), "must not be empty"),
         ] {
             if wrong {
-                errors.push(FieldError::invalid(format!("{path}.{field}"), text(field), detail));
+                errors.push(FieldError::invalid(
+                    format!("{path}.{field}"),
+                    text(field),
+                    detail,
+                ));
             }
         }
         if version == "v1" && text("kind") == "Event" {
@@ -181,10 +225,18 @@ fn validate_finalizers(meta: Meta<'_>) -> Vec<FieldError> {
     let finalizers = meta.finalizers();
     let mut errors = Vec::new();
     for (idx, finalizer) in finalizers.iter().enumerate() {
-        errors.extend(FieldError::invalid_each(PATH, finalizer, names::qualified_name(finalizer)));
+        errors.extend(FieldError::invalid_each(
+            PATH,
+            finalizer,
+            names::qualified_name(finalizer),
+        ));
         if !finalizer.contains('/') && !names::is_standard_finalizer(finalizer) {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(format!("{PATH}[{idx}]"), finalizer, detail));
+            errors.push(FieldError::invalid(
+                format!("{PATH}[{idx}]"),
+                finalizer,
+                detail,
+            ));
         }
     }
     if finalizers.contains(&"orphan") && finalizers.contains(&"foregroundDeletion") {
@@ -224,7 +276,11 @@ fn validate_managed_fields(meta: Meta<'_>) -> Vec<FieldError> {
         }
         if !matches!(text("fieldsType"), "" | "FieldsV1") {
             let detail = "must be `FieldsV1`";
-            errors.push(FieldError::invalid(path("fieldsType"), text("fieldsType"), detail));
+            errors.push(FieldError::invalid(
+                path("fieldsType"),
+                text("fieldsType"),
+                detail,
+            ));
         }
         if text("manager").len() > FIELD_MANAGER_BYTES {
             errors.push(FieldError::too_long(path("manager"), FIELD_MANAGER_BYTES));
@@ -248,10 +304,13 @@ mod tests {
     #[test]
     fn creates_need_a_name_and_the_right_namespace() {
         let object = json!({"metadata": {"namespace": "x"}});
-        assert_eq!(texts(&validate(&object, false, names::subdomain)), [
-            "metadata.name: Required value: name or generateName is required",
-            "metadata.namespace: Forbidden: not allowed on this type",
-        ]);
+        assert_eq!(
+            texts(&validate(&object, false, names::subdomain)),
+            [
+                "metadata.name: Required value: name or generateName is required",
+                "metadata.namespace: Forbidden: not allowed on this type",
+            ]
+        );
         let object = json!({"metadata": {"generateName": "a-", "name": "a-x1", "namespace": "x"}});
         assert_eq!(texts(&validate(&object, true, names::subdomain)), [""; 0]);
     }
@@ -261,18 +320,24 @@ mod tests {
         let old = json!({"metadata": {"name": "a", "uid": "1", "deletionTimestamp": "t"}});
         let new = json!({"metadata": {"name": "a", "uid": "2", "deletionTimestamp": "t",
             "finalizers": ["b.c/d"]}});
-        assert_eq!(texts(&validate_update(&new, &old)), [
-            "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being \
+        assert_eq!(
+            texts(&validate_update(&new, &old)),
+            [
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being \
              deleted, found new finalizers []string{\"b.c/d\"}",
-            "metadata.uid: Invalid value: \"2\": field is immutable",
-        ]);
+                "metadata.uid: Invalid value: \"2\": field is immutable",
+            ]
+        );
     }
 
     #[test]
     fn annotations_are_bounded() {
         let value = "x".repeat(limits::ANNOTATION_BYTES);
         let errors = validate_annotations([("a", value.as_str())].into_iter(), "p");
-        assert_eq!(texts(&errors), ["p: Too long: may not be more than 262144 bytes"]);
+        assert_eq!(
+            texts(&errors),
+            ["p: Too long: may not be more than 262144 bytes"]
+        );
         assert!(validate_annotations([("A.b/C", "")].into_iter(), "p").is_empty());
     }
 

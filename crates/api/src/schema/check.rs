@@ -28,7 +28,11 @@ pub struct Checked {
 
 /// Checks types, prunes unknown fields and nulls, writes times and quantities in Go's spelling.
 pub fn check(schema: &Schema, value: &mut Value) -> Result<Checked, Error> {
-    let mut walk = Walk { checked: Checked::default(), path: Vec::new(), owner: None };
+    let mut walk = Walk {
+        checked: Checked::default(),
+        path: Vec::new(),
+        owner: None,
+    };
     if value.is_null() {
         *value = zero(schema);
     }
@@ -66,20 +70,28 @@ impl<'a> Walk<'a> {
                 } else {
                     i64::MIN..=i64::MAX
                 };
-                match number.as_i64().is_some_and(|number| range.contains(&number)) {
+                match number
+                    .as_i64()
+                    .is_some_and(|number| range.contains(&number))
+                {
                     true => Ok(()),
                     false => Err(self.mismatch(schema, &format!("number {number}"))),
                 }
             }
             (Schema::IntOrString, Value::String(_)) => Ok(()),
             (Schema::IntOrString, value) => {
-                let fits = value.as_i64().is_some_and(|number| i32::try_from(number).is_ok());
+                let fits = value
+                    .as_i64()
+                    .is_some_and(|number| i32::try_from(number).is_ok());
                 let word = match &*value {
                     Value::Number(number) => format!("number {number}"),
                     value => json_word(value).to_owned(),
                 };
-                let message =
-                    || Error(format!("json: cannot unmarshal {word} into Go value of type int32"));
+                let message = || {
+                    Error(format!(
+                        "json: cannot unmarshal {word} into Go value of type int32"
+                    ))
+                };
                 fits.then_some(()).ok_or_else(message)
             }
             (Schema::Quantity, value) => quantity(value),
@@ -93,8 +105,11 @@ impl<'a> Walk<'a> {
     fn object(&mut self, object: &'a Object, fields: &mut Map<String, Value>) -> Result<(), Error> {
         let owner = self.owner.replace(&object.name);
         let known = |field: &str| object.fields.contains_key(field);
-        let unknown: Vec<String> =
-            fields.keys().filter(|field| !known(field)).cloned().collect();
+        let unknown: Vec<String> = fields
+            .keys()
+            .filter(|field| !known(field))
+            .cloned()
+            .collect();
         for field in unknown {
             fields.remove(&field);
             if self.checked.unknown.len() < MAX_UNKNOWN {
@@ -104,7 +119,9 @@ impl<'a> Walk<'a> {
         }
         fields.retain(|_, value| !value.is_null());
         for (name, value) in fields.iter_mut() {
-            let Some((name, field)) = object.fields.get_key_value(name.as_str()) else { continue };
+            let Some((name, field)) = object.fields.get_key_value(name.as_str()) else {
+                continue;
+            };
             self.path.push(Step::Field(name));
             self.value(&field.schema, value)?;
             self.path.pop();
@@ -228,7 +245,8 @@ fn quantity(value: &mut Value) -> Result<(), Error> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    text.parse::<Quantity>().map_err(|error| Error(error.to_string()))?;
+    text.parse::<Quantity>()
+        .map_err(|error| Error(error.to_string()))?;
     *value = text.into();
     Ok(())
 }
@@ -236,7 +254,9 @@ fn quantity(value: &mut Value) -> Result<(), Error> {
 fn time(value: &mut Value, format: &str) -> Result<(), Error> {
     let Value::String(text) = &*value else {
         let word = json_word(value);
-        return Err(Error(format!("json: cannot unmarshal {word} into Go value of type string")));
+        return Err(Error(format!(
+            "json: cannot unmarshal {word} into Go value of type string"
+        )));
     };
     let wrong = || {
         let text = go_quote(text);
@@ -249,7 +269,9 @@ fn time(value: &mut Value, format: &str) -> Result<(), Error> {
         return Err(wrong());
     }
     let timestamp: Timestamp = text.parse().map_err(|_| wrong())?;
-    *value = strtime::format(format, timestamp).map_err(|_| wrong())?.into();
+    *value = strtime::format(format, timestamp)
+        .map_err(|_| wrong())?
+        .into();
     Ok(())
 }
 
@@ -286,22 +308,45 @@ mod tests {
     #[test]
     fn type_errors_are_gos() {
         for (resource, value, message) in [
-            ("deployments.apps", json!({"spec": {"replicas": "3"}}),
-             "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of \
-              type int32"),
-            ("deployments.apps", json!({"spec": {"replicas": 1.5}}),
-             "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas \
-              of type int32"),
-            ("pods", json!({"spec": {"containers": {}}}),
-             "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type \
-              []v1.Container"),
-            ("pods", json!({"spec": {"containers": [{"name": 1}]}}),
-             "json: cannot unmarshal number into Go struct field Container.spec.containers.name of \
-              type string"),
-            ("configmaps", json!({"data": {"a": true}}),
-             "json: cannot unmarshal bool into Go struct field ConfigMap.data of type string"),
-            ("secrets", json!({"data": {"a": "*"}}), "illegal base64 data at input byte 0"),
-            ("pods", json!([]), "json: cannot unmarshal array into Go value of type v1.Pod"),
+            (
+                "deployments.apps",
+                json!({"spec": {"replicas": "3"}}),
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of \
+              type int32",
+            ),
+            (
+                "deployments.apps",
+                json!({"spec": {"replicas": 1.5}}),
+                "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas \
+              of type int32",
+            ),
+            (
+                "pods",
+                json!({"spec": {"containers": {}}}),
+                "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type \
+              []v1.Container",
+            ),
+            (
+                "pods",
+                json!({"spec": {"containers": [{"name": 1}]}}),
+                "json: cannot unmarshal number into Go struct field Container.spec.containers.name of \
+              type string",
+            ),
+            (
+                "configmaps",
+                json!({"data": {"a": true}}),
+                "json: cannot unmarshal bool into Go struct field ConfigMap.data of type string",
+            ),
+            (
+                "secrets",
+                json!({"data": {"a": "*"}}),
+                "illegal base64 data at input byte 0",
+            ),
+            (
+                "pods",
+                json!([]),
+                "json: cannot unmarshal array into Go value of type v1.Pod",
+            ),
         ] {
             assert_eq!(checked(resource, value).0.unwrap_err().0, message);
         }
@@ -309,24 +354,42 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_named_and_pruned_and_nulls_go() {
-        let (result, value) = checked("pods", json!({"bogus": 1, "metadata": {"name": "a",
-            "labels": null}, "spec": {"nodeName": null, "containers": [{"name": "a", "imagee": "x"}]}}));
-        assert_eq!(result.unwrap().unknown, ["bogus", "spec.containers[0].imagee"]);
-        assert_eq!(value, json!({"metadata": {"name": "a"},
-            "spec": {"containers": [{"name": "a"}]}}));
+        let (result, value) = checked(
+            "pods",
+            json!({"bogus": 1, "metadata": {"name": "a",
+            "labels": null}, "spec": {"nodeName": null, "containers": [{"name": "a", "imagee": "x"}]}}),
+        );
+        assert_eq!(
+            result.unwrap().unknown,
+            ["bogus", "spec.containers[0].imagee"]
+        );
+        assert_eq!(
+            value,
+            json!({"metadata": {"name": "a"},
+            "spec": {"containers": [{"name": "a"}]}})
+        );
     }
 
     #[test]
     fn times_and_quantities_are_spelled_as_go_does() {
-        let (result, value) = checked("leases.coordination.k8s.io", json!({
+        let (result, value) = checked(
+            "leases.coordination.k8s.io",
+            json!({
             "metadata": {"creationTimestamp": "2026-01-02T04:00:45+01:00"},
-            "spec": {"renewTime": "2026-01-02T03:00:45Z"}}));
+            "spec": {"renewTime": "2026-01-02T03:00:45Z"}}),
+        );
         result.unwrap();
-        assert_eq!(value["metadata"]["creationTimestamp"], "2026-01-02T03:00:45Z");
+        assert_eq!(
+            value["metadata"]["creationTimestamp"],
+            "2026-01-02T03:00:45Z"
+        );
         assert_eq!(value["spec"]["renewTime"], "2026-01-02T03:00:45.000000Z");
         let limits = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 2}}}]}});
         let (result, value) = checked("pods", limits);
         result.unwrap();
-        assert_eq!(value["spec"]["containers"][0]["resources"]["limits"]["cpu"], "2");
+        assert_eq!(
+            value["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+            "2"
+        );
     }
 }

@@ -33,7 +33,10 @@ pub(crate) fn generate(kind: &Kind) -> (Value, Map<String, Value>) {
 pub fn compile(kind: &Kind) -> Schema {
     let (root, definitions) = generate(kind);
     let mut objects = OBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut compiler = Compiler { definitions: &definitions, objects: &mut objects };
+    let mut compiler = Compiler {
+        definitions: &definitions,
+        objects: &mut objects,
+    };
     compiler.schema(&root, super::rules::DEFAULT)
 }
 
@@ -52,7 +55,12 @@ impl Compiler<'_> {
         if let Some(definition) = reference(schema) {
             return self.definition(definition);
         }
-        let text = |field: &str| schema.get(field).and_then(Value::as_str).unwrap_or_default();
+        let text = |field: &str| {
+            schema
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         match (text("type"), text("format")) {
             ("string", "byte") => Schema::Bytes,
             ("string", _) => Schema::String,
@@ -61,8 +69,14 @@ impl Compiler<'_> {
             ("integer", _) => Schema::Int64,
             ("number", _) => Schema::Double,
             ("array", _) => {
-                let item = schema.get("items").map_or(Schema::Any, |item| self.item(item));
-                Schema::List(Arc::new(List { item, kind: rule.list, merge: rule.merge }))
+                let item = schema
+                    .get("items")
+                    .map_or(Schema::Any, |item| self.item(item));
+                Schema::List(Arc::new(List {
+                    item,
+                    kind: rule.list,
+                    merge: rule.merge,
+                }))
             }
             ("object", _) => match schema.get("additionalProperties") {
                 Some(value @ Value::Object(_)) => Schema::Map(Arc::new(self.item(value))),
@@ -89,7 +103,9 @@ impl Compiler<'_> {
         if let Some(object) = self.objects.get(definition) {
             return Schema::Object(Arc::clone(object));
         }
-        let Some(schema) = self.definitions.get(definition) else { return Schema::Any };
+        let Some(schema) = self.definitions.get(definition) else {
+            return Schema::Any;
+        };
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
             return self.schema_or_empty(schema, definition, name);
         };
@@ -131,7 +147,8 @@ impl Compiler<'_> {
             fields,
             atomic: is_atomic(definition),
         });
-        self.objects.insert(definition.to_owned(), Arc::clone(&object));
+        self.objects
+            .insert(definition.to_owned(), Arc::clone(&object));
         Schema::Object(object)
     }
 }
@@ -145,7 +162,9 @@ mod tests {
     #[test]
     fn every_kind_compiles_to_a_struct_with_metadata() {
         for kind in KINDS {
-            let Schema::Object(object) = kind.schema() else { panic!("{kind:?}") };
+            let Schema::Object(object) = kind.schema() else {
+                panic!("{kind:?}")
+            };
             assert_eq!(&*object.name, kind.kind);
             assert!(object.fields.contains_key("metadata"), "{kind:?}");
         }
@@ -161,9 +180,13 @@ mod tests {
         let command = at(&["spec", "template", "spec", "containers", "[]", "command"]);
         assert_eq!((command.kind, command.merge), (ListKind::Atomic, None));
         assert_eq!(at(&["metadata", "finalizers"]).kind, ListKind::Set);
-        let Some(Schema::Object(spec)) = schema.at(&["spec"]) else { panic!() };
+        let Some(Schema::Object(spec)) = schema.at(&["spec"]) else {
+            panic!()
+        };
         assert!(spec.fields["strategy"].retain_keys);
-        let Some(Schema::Object(selector)) = schema.at(&["spec", "selector"]) else { panic!() };
+        let Some(Schema::Object(selector)) = schema.at(&["spec", "selector"]) else {
+            panic!()
+        };
         assert!(selector.atomic);
     }
 
@@ -174,7 +197,9 @@ mod tests {
         }
         let objects = OBJECTS.lock().unwrap();
         for (definition, field) in super::super::rules::all() {
-            let object = objects.get(&definition).unwrap_or_else(|| panic!("no {definition}"));
+            let object = objects
+                .get(&definition)
+                .unwrap_or_else(|| panic!("no {definition}"));
             assert!(object.fields.contains_key(field), "{definition}.{field}");
         }
     }

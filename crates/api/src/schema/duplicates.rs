@@ -11,7 +11,12 @@ const MAX_DUPLICATES: usize = 100;
 
 /// The paths of all fields that appear more than once, such as `spec.replicas`.
 pub fn duplicates(json: &[u8]) -> Vec<String> {
-    let mut scan = Scan { json, position: 0, path: String::new(), found: Vec::new() };
+    let mut scan = Scan {
+        json,
+        position: 0,
+        path: String::new(),
+        found: Vec::new(),
+    };
     let _ = scan.value(0);
     scan.found
 }
@@ -25,7 +30,11 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn peek(&mut self) -> Option<u8> {
-        while self.json.get(self.position).is_some_and(u8::is_ascii_whitespace) {
+        while self
+            .json
+            .get(self.position)
+            .is_some_and(u8::is_ascii_whitespace)
+        {
             self.position += 1;
         }
         self.json.get(self.position).copied()

@@ -20,29 +20,57 @@ pub struct Rule {
 
 impl Rule {
     const fn retaining(self) -> Self {
-        Self { retain_keys: true, ..self }
+        Self {
+            retain_keys: true,
+            ..self
+        }
     }
 }
 
 /// The rule of a field without one.
-pub const DEFAULT: Rule =
-    Rule { list: ListKind::Atomic, merge: None, retain_keys: false, atomic: false };
-const SET: Rule = Rule { list: ListKind::Set, ..DEFAULT };
-const MERGE_SET: Rule = Rule { merge: Some(Merge::Set), ..DEFAULT };
-const SET_MERGE: Rule = Rule { list: ListKind::Set, ..MERGE_SET };
+pub const DEFAULT: Rule = Rule {
+    list: ListKind::Atomic,
+    merge: None,
+    retain_keys: false,
+    atomic: false,
+};
+const SET: Rule = Rule {
+    list: ListKind::Set,
+    ..DEFAULT
+};
+const MERGE_SET: Rule = Rule {
+    merge: Some(Merge::Set),
+    ..DEFAULT
+};
+const SET_MERGE: Rule = Rule {
+    list: ListKind::Set,
+    ..MERGE_SET
+};
 const RETAIN: Rule = DEFAULT.retaining();
-const ATOMIC_MAP: Rule = Rule { atomic: true, ..DEFAULT };
+const ATOMIC_MAP: Rule = Rule {
+    atomic: true,
+    ..DEFAULT
+};
 
 const fn merge_only(key: &'static str) -> Rule {
-    Rule { merge: Some(Merge::Key(key)), ..DEFAULT }
+    Rule {
+        merge: Some(Merge::Key(key)),
+        ..DEFAULT
+    }
 }
 
 const fn map_only(keys: &'static [&'static str]) -> Rule {
-    Rule { list: ListKind::Map(keys), ..DEFAULT }
+    Rule {
+        list: ListKind::Map(keys),
+        ..DEFAULT
+    }
 }
 
 const fn map(keys: &'static [&'static str], merge_key: &'static str) -> Rule {
-    Rule { list: ListKind::Map(keys), ..merge_only(merge_key) }
+    Rule {
+        list: ListKind::Map(keys),
+        ..merge_only(merge_key)
+    }
 }
 
 type Row = (&'static str, &'static str, Rule);
@@ -129,9 +157,16 @@ static ATOMIC_STRUCTS: &[&str] = &[
 
 /// The rule of a field of a definition such as `io.k8s.api.core.v1.PodSpec`.
 pub fn rule(definition: &str, field: &str) -> Rule {
-    let Some((package, name)) = definition.rsplit_once('.') else { return DEFAULT };
-    let rows = RULES.iter().find(|(known, _)| *known == package).map_or(&[][..], |(_, rows)| rows);
-    let row = rows.iter().find(|(known, known_field, _)| *known == name && *known_field == field);
+    let Some((package, name)) = definition.rsplit_once('.') else {
+        return DEFAULT;
+    };
+    let rows = RULES
+        .iter()
+        .find(|(known, _)| *known == package)
+        .map_or(&[][..], |(_, rows)| rows);
+    let row = rows
+        .iter()
+        .find(|(known, known_field, _)| *known == name && *known_field == field);
     row.map_or(DEFAULT, |(_, _, rule)| *rule)
 }
 
@@ -152,6 +187,7 @@ pub fn key_default(key: &str) -> Option<&'static str> {
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = (String, &'static str)> {
     RULES.iter().flat_map(|(package, rows)| {
-        rows.iter().map(move |(name, field, _)| (format!("{package}.{name}"), *field))
+        rows.iter()
+            .map(move |(name, field, _)| (format!("{package}.{name}"), *field))
     })
 }

@@ -30,10 +30,18 @@ impl FieldSelector {
             if part.is_empty() {
                 continue;
             }
-            let invalid = || Error(format!("invalid selector: '{text}'; can't understand '{part}'"));
+            let invalid = || {
+                Error(format!(
+                    "invalid selector: '{text}'; can't understand '{part}'"
+                ))
+            };
             let (field, equal, value) = comparison(part).ok_or_else(invalid)?;
             let value = unescape(value)?;
-            terms.push(FieldTerm { field: field.to_owned(), value, equal });
+            terms.push(FieldTerm {
+                field: field.to_owned(),
+                value,
+                equal,
+            });
         }
         Ok(Self { terms })
     }
@@ -48,7 +56,10 @@ impl FieldSelector {
 
     /// The value that `field` must have, when a term says so.
     pub fn requires(&self, field: &str) -> Option<&str> {
-        let term = self.terms.iter().find(|term| term.equal && term.field == field);
+        let term = self
+            .terms
+            .iter()
+            .find(|term| term.equal && term.field == field);
         term.map(|term| term.value.as_str())
     }
 
@@ -60,10 +71,21 @@ impl FieldSelector {
 
 impl fmt::Display for FieldSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (idx, FieldTerm { field, value, equal }) in self.terms.iter().enumerate() {
+        for (
+            idx,
+            FieldTerm {
+                field,
+                value,
+                equal,
+            },
+        ) in self.terms.iter().enumerate()
+        {
             let comma = if idx == 0 { "" } else { "," };
             let operator = if *equal { "=" } else { "!=" };
-            let value = value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
+            let value = value
+                .replace('\\', "\\\\")
+                .replace(',', "\\,")
+                .replace('=', "\\=");
             write!(f, "{comma}{field}{operator}{value}")?;
         }
         Ok(())
@@ -109,10 +131,16 @@ fn unescape(value: &str) -> Result<String, Error> {
         match c {
             '\\' => match chars.next() {
                 Some(escaped @ ('\\' | ',' | '=')) => unescaped.push(escaped),
-                _ => return Err(Error(format!("invalid field selector: invalid escape sequence in {value}"))),
+                _ => {
+                    return Err(Error(format!(
+                        "invalid field selector: invalid escape sequence in {value}"
+                    )));
+                }
             },
             ',' | '=' => {
-                return Err(Error(format!("invalid field selector: unescaped character {c} in {value}")));
+                return Err(Error(format!(
+                    "invalid field selector: unescaped character {c} in {value}"
+                )));
             }
             c => unescaped.push(c),
         }
@@ -135,7 +163,11 @@ mod tests {
             ("absent=", true),
             ("absent!=x", true),
         ] {
-            assert_eq!(FieldSelector::parse(text).unwrap().matches(&fields[..]), matches, "{text}");
+            assert_eq!(
+                FieldSelector::parse(text).unwrap().matches(&fields[..]),
+                matches,
+                "{text}"
+            );
         }
     }
 

@@ -48,7 +48,11 @@ impl Requirement {
         operator: Operator,
         values: impl IntoIterator<Item = String>,
     ) -> Self {
-        Self { key: key.into(), operator, values: values.into_iter().collect() }
+        Self {
+            key: key.into(),
+            operator,
+            values: values.into_iter().collect(),
+        }
     }
 
     fn matches(&self, labels: &(impl Lookup + ?Sized)) -> bool {
@@ -79,14 +83,21 @@ impl Requirement {
             names::qualified_name(&self.key),
         )?;
         if matches!(self.operator, Operator::Greater | Operator::Less) {
-            let integer = self.values.first().is_some_and(|value| value.parse::<i64>().is_ok());
+            let integer = self
+                .values
+                .first()
+                .is_some_and(|value| value.parse::<i64>().is_ok());
             if !integer {
                 let detail = "for 'Gt', 'Lt' operators, the value must be an integer";
                 return Err(Error(format!("values[0]: Invalid value: {detail}")));
             }
         }
         for (idx, value) in self.values.iter().enumerate() {
-            let rule = format!("values[{idx}][{}]: Invalid value: {}", self.key, go_quote(value));
+            let rule = format!(
+                "values[{idx}][{}]: Invalid value: {}",
+                self.key,
+                go_quote(value)
+            );
             wrong(&rule, names::label_value(value))?;
         }
         Ok(())
@@ -110,7 +121,10 @@ impl LabelSelector {
 
     /// Matches nothing.
     pub fn nothing() -> Self {
-        Self { requirements: Vec::new(), nothing: true }
+        Self {
+            requirements: Vec::new(),
+            nothing: true,
+        }
     }
 
     /// From a query string; the empty one matches everything.
@@ -120,7 +134,10 @@ impl LabelSelector {
         let mut requirements = parser.requirements()?;
         requirements.sort_by(|left, right| left.key.cmp(&right.key));
         requirements.iter().try_for_each(Requirement::check)?;
-        Ok(Self { requirements, nothing: false })
+        Ok(Self {
+            requirements,
+            nothing: false,
+        })
     }
 
     /// From a map in which each entry must be equal (a Service's or node selector).
@@ -129,13 +146,20 @@ impl LabelSelector {
             .iter()
             .map(|(key, value)| Requirement::new(key, Operator::In, [value.clone()]))
             .collect();
-        Self { requirements, nothing: false }
+        Self {
+            requirements,
+            nothing: false,
+        }
     }
 
     /// From a `LabelSelector` object; the empty one matches everything.
     pub fn from_object(selector: &types::LabelSelector) -> Result<Self, Error> {
-        let mut requirements =
-            selector.match_labels.as_ref().map(Self::from_map).unwrap_or_default().requirements;
+        let mut requirements = selector
+            .match_labels
+            .as_ref()
+            .map(Self::from_map)
+            .unwrap_or_default()
+            .requirements;
         for expression in selector.match_expressions.iter().flatten() {
             let operator = match expression.operator.as_str() {
                 "In" => Operator::In,
@@ -143,7 +167,8 @@ impl LabelSelector {
                 "Exists" => Operator::Exists,
                 "DoesNotExist" => Operator::DoesNotExist,
                 other => {
-                    let message = format!("{} is not a valid label selector operator", go_quote(other));
+                    let message =
+                        format!("{} is not a valid label selector operator", go_quote(other));
                     return Err(Error(message));
                 }
             };
@@ -151,7 +176,10 @@ impl LabelSelector {
             requirements.push(Requirement::new(&expression.key, operator, values));
         }
         requirements.sort_by(|left, right| left.key.cmp(&right.key));
-        Ok(Self { requirements, nothing: false })
+        Ok(Self {
+            requirements,
+            nothing: false,
+        })
     }
 
     /// From an optional `LabelSelector` object: absent matches nothing, as in workloads' specs.
@@ -168,7 +196,11 @@ impl LabelSelector {
 
     /// Whether the labels meet all requirements.
     pub fn matches(&self, labels: &(impl Lookup + ?Sized)) -> bool {
-        !self.nothing && self.requirements.iter().all(|requirement| requirement.matches(labels))
+        !self.nothing
+            && self
+                .requirements
+                .iter()
+                .all(|requirement| requirement.matches(labels))
     }
 
     /// Whether it matches everything.
@@ -180,10 +212,24 @@ impl LabelSelector {
 impl fmt::Display for LabelSelector {
     /// As a query string, the way kubectl prints selectors.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (idx, Requirement { key, operator, values }) in self.requirements.iter().enumerate() {
+        for (
+            idx,
+            Requirement {
+                key,
+                operator,
+                values,
+            },
+        ) in self.requirements.iter().enumerate()
+        {
             let comma = if idx == 0 { "" } else { "," };
             let first = values.first().map(String::as_str).unwrap_or_default();
-            let list = || values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+            let list = || {
+                values
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(",")
+            };
             match operator {
                 Operator::In if values.len() == 1 => write!(f, "{comma}{key}={first}")?,
                 Operator::In => write!(f, "{comma}{key} in ({})", list())?,
@@ -298,13 +344,17 @@ impl<'a> Parser<'a> {
 
 fn found(token: &Token<'_>, expected: &str) -> Error {
     let text = token.text();
-    Error(format!("unable to parse requirement: found '{text}', expected: {expected}"))
+    Error(format!(
+        "unable to parse requirement: found '{text}', expected: {expected}"
+    ))
 }
 
 /// Rules of a `LabelSelector` object (upstream `ValidateLabelSelector`).
 pub fn validate(selector: &types::LabelSelector, path: &str) -> Vec<FieldError> {
-    let mut errors =
-        meta::validate_labels_map(selector.match_labels.as_ref(), &format!("{path}.matchLabels"));
+    let mut errors = meta::validate_labels_map(
+        selector.match_labels.as_ref(),
+        &format!("{path}.matchLabels"),
+    );
     for (idx, expression) in selector.match_expressions.iter().flatten().enumerate() {
         let path = format!("{path}.matchExpressions[{idx}]");
         let values = expression.values.as_deref().unwrap_or_default();
@@ -325,10 +375,18 @@ pub fn validate(selector: &types::LabelSelector, path: &str) -> Vec<FieldError> 
             )),
         }
         let messages = names::qualified_name(&expression.key);
-        errors.extend(FieldError::invalid_each(&format!("{path}.key"), &expression.key, messages));
+        errors.extend(FieldError::invalid_each(
+            &format!("{path}.key"),
+            &expression.key,
+            messages,
+        ));
         for (idx, value) in values.iter().enumerate() {
             let path = format!("{path}.values[{idx}]");
-            errors.extend(FieldError::invalid_each(&path, value, names::label_value(value)));
+            errors.extend(FieldError::invalid_each(
+                &path,
+                value,
+                names::label_value(value),
+            ));
         }
     }
     errors
@@ -365,7 +423,9 @@ mod tests {
 
     #[test]
     fn malformed_strings_are_refused() {
-        for text in ["a=b,", "a in b", "a in (b", "=b", "a b", "!a=b", "a=b c", "-a=b", "a>b", ",a"] {
+        for text in [
+            "a=b,", "a in b", "a in (b", "=b", "a b", "!a=b", "a=b c", "-a=b", "a>b", ",a",
+        ] {
             assert!(LabelSelector::parse(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,227 @@
+//! Component schemas: schemars' definitions in OpenAPI's dialect, with Kubernetes' extensions.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::autoscaling::v1::Scale;
+use k8s_openapi::api::core::v1::Binding;
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, Status};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use crate::kind::{Kind, Subresource};
+use crate::schema::compile::{generate, reference};
+use crate::schema::{ListKind, Merge, is_atomic, rule};
+
+const COMPONENTS: &str = "#/components/schemas/";
+pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+
+/// `{"$ref": ...}` to a component.
+pub(super) fn component(definition: &str) -> Value {
+    json!({"$ref": format!("{COMPONENTS}{definition}")})
+}
+
+/// The definition name of a type.
+pub(super) fn definition_of<T: JsonSchema>() -> String {
+    T::schema_name().into_owned()
+}
+
+/// The definition name of a kind, and of its list.
+pub(super) fn definition(kind: &Kind) -> String {
+    let (root, _) = generate(kind);
+    reference(&root).unwrap_or_default().to_owned()
+}
+
+/// The definition of what a subresource reads and writes.
+pub(super) fn subresource_definition(
+    kind: &Kind,
+    definition: &str,
+    subresource: Subresource,
+) -> String {
+    debug_assert!(kind.has(subresource));
+    match subresource {
+        Subresource::Scale => definition_of::<Scale>(),
+        Subresource::Binding => definition_of::<Binding>(),
+        Subresource::Eviction => definition_of::<Eviction>(),
+        Subresource::Status | Subresource::Log | Subresource::Finalize => definition.to_owned(),
+    }
+}
+
+/// The schemas of one document.
+#[derive(Default)]
+pub(super) struct Components(BTreeMap<String, Value>);
+
+impl Components {
+    /// Adds a kind, its list, and what its verbs speak of.
+    pub(super) fn add(&mut self, kind: &Kind) {
+        let (root, definitions) = generate(kind);
+        self.convert_all(definitions);
+        let Some(definition) = reference(&root) else {
+            return;
+        };
+        let Kind {
+            group,
+            version,
+            kind: name,
+            ..
+        } = *kind;
+        let gvk = |kind: &str| json!([{"group": group, "version": version, "kind": kind}]);
+        let list = list_schema(definition, gvk(&kind.list_kind()));
+        self.0.insert(format!("{definition}List"), list);
+        if let Some(schema) = self.0.get_mut(definition) {
+            schema["x-kubernetes-group-version-kind"] = gvk(name);
+        }
+        self.add_type::<ListMeta>(None);
+        self.add_type::<Status>(Some(("", "v1", "Status")));
+        self.add_type::<DeleteOptions>(Some((group, version, "DeleteOptions")));
+        for subresource in kind.subresources {
+            match subresource {
+                Subresource::Scale => self.add_type::<Scale>(Some(("autoscaling", "v1", "Scale"))),
+                Subresource::Binding => self.add_type::<Binding>(Some(("", "v1", "Binding"))),
+                Subresource::Eviction => {
+                    self.add_type::<Eviction>(Some(("policy", "v1", "Eviction")));
+                }
+                Subresource::Status | Subresource::Log | Subresource::Finalize => {}
+            }
+        }
+        let patch = json!({
+            "description": "Patch is provided to give a concrete name and type to the Kubernetes \
+                            PATCH request body.",
+            "type": "object",
+        });
+        self.0.insert(PATCH.to_owned(), patch);
+    }
+
+    fn add_type<T: JsonSchema>(&mut self, gvk: Option<(&str, &str, &str)>) {
+        let mut generator = SchemaSettings::draft2020_12().into_generator();
+        generator.subschema_for::<T>();
+        self.convert_all(generator.take_definitions(false));
+        if let (Some((group, version, kind)), Some(schema)) =
+            (gvk, self.0.get_mut(T::schema_name().as_ref()))
+        {
+            schema["x-kubernetes-group-version-kind"] =
+                json!([{"group": group, "version": version, "kind": kind}]);
+        }
+    }
+
+    fn convert_all(&mut self, definitions: Map<String, Value>) {
+        for (definition, schema) in definitions {
+            if !self.0.contains_key(&definition) {
+                let schema = convert_definition(&definition, schema);
+                self.0.insert(definition, schema);
+            }
+        }
+    }
+
+    pub(super) fn into_schemas(self) -> Value {
+        self.0.into_iter().collect::<Map<String, Value>>().into()
+    }
+}
+
+fn list_schema(definition: &str, gvk: Value) -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let metadata = "Standard list metadata. More info: https://git.k8s.io/community/contributors/\
+                    devel/sig-architecture/api-conventions.md#types-kinds";
+    json!({
+        "type": "object",
+        "description": format!("{} is a list of objects.", definition.rsplit('.').next()
+            .map(|name| format!("{name}List")).unwrap_or_default()),
+        "required": ["items"],
+        "properties": {
+            "apiVersion": text("APIVersion defines the versioned schema of this representation of \
+                                an object."),
+            "kind": text("Kind is a string value representing the REST resource this object \
+                          represents."),
+            "metadata": {
+                "description": metadata,
+                "default": {},
+                "allOf": [component(&definition_of::<ListMeta>())],
+            },
+            "items": {
+                "type": "array",
+                "description": "List of objects.",
+                "items": {"default": {}, "allOf": [component(definition)]},
+            },
+        },
+        "x-kubernetes-group-version-kind": gvk,
+    })
+}
+
+fn convert_definition(definition: &str, mut schema: Value) -> Value {
+    let description = schema.get("description").cloned().unwrap_or_default();
+    match definition.rsplit('.').next() {
+        Some("Quantity") => {
+            return json!({
+                "description": description,
+                "oneOf": [{"type": "string"}, {"type": "number"}],
+            });
+        }
+        Some("IntOrString") => {
+            return json!({
+                "description": description,
+                "format": "int-or-string",
+                "oneOf": [{"type": "integer"}, {"type": "string"}],
+            });
+        }
+        _ => {}
+    }
+    if is_atomic(definition) {
+        schema["x-kubernetes-map-type"] = "atomic".into();
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for (field, property) in properties {
+            convert(property);
+            extend(definition, field, property);
+        }
+    } else {
+        convert(&mut schema);
+    }
+    schema
+}
+
+/// Rewrites references; OpenAPI 3.0 ignores what stands beside one, hence `allOf`.
+fn convert(schema: &mut Value) {
+    if let Some(definition) = reference(schema).map(str::to_owned) {
+        let description = schema.get("description").cloned();
+        *schema = json!({"allOf": [component(&definition)]});
+        if let Some(description) = description {
+            schema["description"] = description;
+        }
+        return;
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(inner @ Value::Object(_)) = schema.get_mut(inner) {
+            convert(inner);
+        }
+    }
+}
+
+/// Adds the list, map and merge rules of a field.
+fn extend(definition: &str, field: &str, property: &mut Value) {
+    let rule = rule(definition, field);
+    if property.get("type").and_then(Value::as_str) == Some("array") {
+        let list_type = match rule.list {
+            ListKind::Atomic => "atomic",
+            ListKind::Set => "set",
+            ListKind::Map(keys) => {
+                property["x-kubernetes-list-map-keys"] = json!(keys);
+                "map"
+            }
+        };
+        property["x-kubernetes-list-type"] = list_type.into();
+    }
+    if rule.atomic {
+        property["x-kubernetes-map-type"] = "atomic".into();
+    }
+    let strategy = match (rule.merge.is_some(), rule.retain_keys) {
+        (true, true) => "merge,retainKeys",
+        (true, false) => "merge",
+        (false, true) => "retainKeys",
+        (false, false) => return,
+    };
+    property["x-kubernetes-patch-strategy"] = strategy.into();
+    if let Some(Merge::Key(key)) = rule.merge {
+        property["x-kubernetes-patch-merge-key"] = key.into();
+    }
+}
