@@ -45,8 +45,6 @@ impl Change {
 /// What became of it.
 pub(crate) struct Modified {
     pub(crate) answer: Answer,
-    /// The write was the last thing that a deletion waited for.
-    pub(crate) is_gone: bool,
 }
 
 impl ApiServer {
@@ -90,18 +88,12 @@ impl ApiServer {
             metadata_mut(&mut value)
                 .insert("resourceVersion".into(), object.revision.to_string().into());
             if equal_but_times(&value, &old) && extra.is_empty() {
-                return Ok(Modified {
-                    answer: Answer::Object(object),
-                    is_gone: false,
-                });
+                return Ok(Modified { answer: Answer::Object(object) });
             }
             let is_gone = is_finished(&value);
             let draft = Draft::new(target.kind, value)?;
             if dry_run {
-                return Ok(Modified {
-                    answer: draft.rendered(Some(object.revision)),
-                    is_gone,
-                });
+                return Ok(Modified { answer: draft.rendered(Some(object.revision)) });
             }
             let mut ops = vec![if is_gone {
                 let (key, pre) = (object.key.clone(), Precondition::revision(object.revision));
@@ -115,17 +107,11 @@ impl ApiServer {
             }
             match self.commit(context, target, ops).await? {
                 OpResult::Done { revision, .. } if is_gone => {
-                    return Ok(Modified {
-                        answer: draft.rendered(Some(revision)),
-                        is_gone,
-                    });
+                    return Ok(Modified { answer: draft.rendered(Some(revision)) });
                 }
                 done @ OpResult::Done { .. } => {
                     let object = draft.stored(&done, Some(object.created));
-                    return Ok(Modified {
-                        answer: Answer::Object(object),
-                        is_gone,
-                    });
+                    return Ok(Modified { answer: Answer::Object(object) });
                 }
                 OpResult::Conflict { .. } | OpResult::NotFound if is_pinned => {
                     return Err(conflict(target.kind, &target.name, MODIFIED));

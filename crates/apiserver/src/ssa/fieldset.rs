@@ -112,6 +112,7 @@ impl FieldSet {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn contains(&self, path: &[Element]) -> bool {
         let Some((first, rest)) = path.split_first() else {
             return false;
