@@ -402,7 +402,7 @@ async fn bodies_within_reason_only() {
             .code,
         413
     );
-    let yaml = "apiVersion: v1\nkind: Pod\nmetadata: {name: y}\nspec: {containers: [{name: a, image: i}]}\n";
+    let yaml = "apiVersion: v1\nkind: Pod\nmetadata: {name: from-yaml}\nspec: {containers: [{name: a, image: i}]}\n";
     assert_eq!(
         client
             .write("POST", PODS, "application/yaml", yaml)

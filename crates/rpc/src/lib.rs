@@ -12,6 +12,8 @@ mod face;
 mod health;
 mod join;
 mod object;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::sync::Arc;

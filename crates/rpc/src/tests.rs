@@ -1,0 +1,168 @@
+//! The object service as a gRPC client meets it, over a server in memory.
+
+use futures::StreamExt as _;
+use kontiki_apiserver::testing::{self, ADMIN_TOKEN, PLAIN_TOKEN};
+use kontiki_proto::api as proto;
+use kontiki_proto::api::object_service_client::ObjectServiceClient;
+use kontiki_proto::api::watch_response::Type;
+use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
+
+use crate::object_routes;
+
+fn pods(name: &str) -> Option<proto::ObjectRef> {
+    Some(proto::ObjectRef {
+        version: "v1".into(),
+        resource: "pods".into(),
+        namespace: "default".into(),
+        name: name.into(),
+        ..proto::ObjectRef::default()
+    })
+}
+
+fn create(name: &str) -> proto::CreateRequest {
+    let json = testing::pod(name).to_string().into();
+    proto::CreateRequest {
+        r#ref: pods(""),
+        json,
+        options: None,
+    }
+}
+
+fn by<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let bearer = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    request
+}
+
+fn admin<T>(message: T) -> Request<T> {
+    by(ADMIN_TOKEN, message)
+}
+
+#[tokio::test]
+async fn objects_are_written_read_watched_and_deleted() {
+    let server = object_routes(testing::server().await).into_axum_router();
+    let mut client = ObjectServiceClient::new(server);
+    let created = client
+        .create(admin(create("a")))
+        .await
+        .unwrap()
+        .into_inner()
+        .object
+        .unwrap();
+    assert!(created.revision > 0 && !created.uid.is_empty());
+    let get = proto::GetRequest {
+        r#ref: pods("a"),
+        allow_stale: false,
+    };
+    let got = client
+        .get(admin(get))
+        .await
+        .unwrap()
+        .into_inner()
+        .object
+        .unwrap();
+    assert_eq!(got.json, created.json);
+
+    let watch = proto::WatchRequest {
+        r#ref: pods(""),
+        ..proto::WatchRequest::default()
+    };
+    let mut events = client.watch(admin(watch)).await.unwrap().into_inner();
+    let first = events.next().await.unwrap().unwrap();
+    assert_eq!(
+        (first.r#type(), first.resume_token.as_str()),
+        (Type::Added, "")
+    );
+    let end = events.next().await.unwrap().unwrap();
+    assert_eq!(end.r#type(), Type::InitialEnd);
+
+    let delete = proto::DeleteRequest {
+        r#ref: pods("a"),
+        grace_period_seconds: Some(0),
+        precondition_uid: created.uid,
+        ..proto::DeleteRequest::default()
+    };
+    client.delete(admin(delete)).await.unwrap();
+    let resume = proto::WatchRequest {
+        r#ref: pods(""),
+        resume_token: end.resume_token,
+        ..proto::WatchRequest::default()
+    };
+    let mut resumed = client.watch(admin(resume)).await.unwrap().into_inner();
+    let mut last = resumed.next().await.unwrap().unwrap();
+    if last.r#type() == Type::Modified {
+        last = resumed.next().await.unwrap().unwrap();
+    }
+    assert_eq!(last.r#type(), Type::Deleted);
+}
+
+#[tokio::test]
+async fn refusals_carry_codes_and_details() {
+    let server = object_routes(testing::server().await).into_axum_router();
+    let mut client = ObjectServiceClient::new(server);
+    let get = |name| proto::GetRequest {
+        r#ref: pods(name),
+        allow_stale: false,
+    };
+    let code =
+        |outcome: Result<_, tonic::Status>| outcome.map(|_: tonic::Response<_>| ()).unwrap_err();
+    assert_eq!(
+        code(client.get(Request::new(get("a"))).await).code(),
+        Code::Unauthenticated
+    );
+    assert_eq!(
+        code(client.get(by(PLAIN_TOKEN, get("a"))).await).code(),
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        code(client.get(admin(get(""))).await).code(),
+        Code::InvalidArgument
+    );
+    let absent = code(client.get(admin(get("a"))).await);
+    assert_eq!(absent.code(), Code::NotFound);
+    assert_eq!(
+        absent.get_error_details().error_info().unwrap().metadata["name"],
+        "a"
+    );
+    let mut late = admin(get("a"));
+    late.set_timeout(std::time::Duration::ZERO);
+    assert!(client.get(late).await.is_err());
+}
+
+#[tokio::test]
+async fn a_batch_answers_for_each_operation() {
+    let server = object_routes(testing::server().await).into_axum_router();
+    let mut client = ObjectServiceClient::new(server);
+    let operation = |request| proto::BatchOperation {
+        operation: Some(proto::batch_operation::Operation::Create(request)),
+    };
+    let mut bad = create("b");
+    bad.json = "[".repeat(100_000).into();
+    let operations = vec![
+        operation(create("a")),
+        operation(bad),
+        proto::BatchOperation::default(),
+    ];
+    let batch = proto::BatchRequest {
+        operations: operations.clone(),
+        atomic: false,
+    };
+    let results = client
+        .batch(admin(batch))
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
+    assert!(results[0].object.is_some() && results[0].reason.is_empty());
+    assert_eq!((results[1].code, results[2].code), (400, 400));
+    let atomic = proto::BatchRequest {
+        operations,
+        atomic: true,
+    };
+    assert_eq!(
+        client.batch(admin(atomic)).await.unwrap_err().code(),
+        Code::Unimplemented
+    );
+}
