@@ -24,6 +24,9 @@ use crate::{
     ReadError, ReplicaId, StartError, reads, start,
 };
 
+/// The first membership is a local matter.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Which queue a proposal waits in, most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
@@ -144,11 +147,21 @@ impl Consensus {
             .iter()
             .map(|member| (member.id, PeerNode::from(member)))
             .collect();
-        match self.replica.raft.initialize(nodes).await {
-            Ok(()) => Ok(()),
-            Err(_) if self.is_bootstrapped().await => Ok(()),
-            Err(error) => Err(MembershipError::Refused(error.to_string())),
+        if let Err(error) = self.replica.raft.initialize(nodes).await
+            && !self.is_bootstrapped().await
+        {
+            return Err(MembershipError::Refused(error.to_string()));
         }
+        let known = self.replica.raft.wait(Some(BOOTSTRAP_TIMEOUT));
+        let known = known
+            .metrics(
+                |metrics| metrics.membership_config.nodes().count() > 0,
+                "bootstrap",
+            )
+            .await;
+        known
+            .map(|_| ())
+            .map_err(|error| MembershipError::Timeout(error.to_string()))
     }
 
     /// Whether this replica belongs to a cluster already.

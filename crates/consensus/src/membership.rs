@@ -169,14 +169,41 @@ pub(crate) async fn transfer(replica: &Replica, to: Option<ReplicaId>) -> Answer
         }
         None => return Err(MembershipError::Refused("there is no other voter".into())),
     };
+    caught_up(replica, to).await?;
     let started = replica.raft.trigger().transfer_leader(to).await;
     started.map_err(|error| MembershipError::Refused(error.to_string()))?;
     let mut leadership = replica.leadership.subscribe();
     let moved = leadership
         .wait_for(|now| now.leader.is_some_and(|leader| leader != me))
         .await;
-    let leader = moved.map_err(|_| MembershipError::NoLeader)?.leader;
-    leader.ok_or(MembershipError::NoLeader)
+    match moved.map_err(|_| MembershipError::NoLeader)?.leader {
+        Some(leader) if leader != to => {
+            let why = format!("replica {leader} was elected instead of {to}");
+            Err(MembershipError::Refused(why))
+        }
+        _ => Ok(to),
+    }
+}
+
+/// Waits until a successor has the log as it is now: one that lags would lose the election.
+async fn caught_up(replica: &Replica, id: ReplicaId) -> Result<(), MembershipError> {
+    let mut metrics = replica.raft.data_metrics();
+    let target = metrics.borrow_watched().last_log;
+    loop {
+        let matched = {
+            let metrics = metrics.borrow_watched();
+            let all = metrics
+                .replication
+                .as_ref()
+                .ok_or(MembershipError::NoLeader)?;
+            all.get(&id).copied().flatten()
+        };
+        if matched >= target {
+            return Ok(());
+        }
+        let changed = metrics.changed().await;
+        changed.map_err(|_| MembershipError::NoLeader)?;
+    }
 }
 
 /// The voter whose log reaches farthest.

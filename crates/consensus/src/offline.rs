@@ -61,7 +61,7 @@ pub fn recover(data_dir: &Path, member: &Member) -> Result<Recovered, Error> {
         )));
     }
     let log = LogStore::open(&dir)?;
-    StateStore::open(&dir)?;
+    StateStore::open(&dir)?.close();
     let Some(last) = log.last() else {
         return Err(damaged("nothing was ever written".into()));
     };

@@ -123,7 +123,8 @@ pub(crate) async fn stop(replica: &Replica) {
     replica.stopping.send_replace(true);
     let _ = timeout(STOP_TIMEOUT, replica.raft.shutdown()).await;
     replica.log.close();
-    replica.machine.state.flush();
+    replica.machine.state.close();
+    replica.calls.write().clear();
 }
 
 fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {

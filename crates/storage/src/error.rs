@@ -52,6 +52,9 @@ pub enum Error {
         /// Who asked.
         wanted: String,
     },
+    /// Asked of storage that was closed before.
+    #[error("{0} is closed")]
+    Closed(PathBuf),
     /// Something is there that would be overwritten.
     #[error("{0} is not empty; choose an empty directory")]
     NotEmpty(PathBuf),

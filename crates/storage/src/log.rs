@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 
 use crate::{DataDir, Entry, Error, LogId, Vote, files, options};
@@ -39,7 +39,8 @@ pub struct LogStore {
 
 struct Shared {
     path: PathBuf,
-    db: DB,
+    /// `None` once closed.
+    db: RwLock<Option<DB>>,
     memory: Mutex<Memory>,
 }
 
@@ -70,7 +71,7 @@ impl LogStore {
         watermark.check(&path, memory.last, memory.vote)?;
         let shared = Arc::new(Shared {
             path,
-            db,
+            db: RwLock::new(Some(db)),
             memory: Mutex::new(memory),
         });
         let writer = Arc::new(Writer::start(Arc::clone(&shared), watermark)?);
@@ -183,9 +184,10 @@ impl LogStore {
             .map(|entry| entry.id))
     }
 
-    /// Waits until everything asked for so far is durable, then stops the writer.
+    /// Waits until everything asked for so far is durable, then closes the files. Later requests go unanswered.
     pub fn close(&self) {
         self.writer.stop();
+        self.shared.db.write().take();
     }
 }
 
@@ -200,7 +202,9 @@ impl Shared {
         let mode = IteratorMode::From(&key, Direction::Forward);
         let (mut entries, mut bytes) = (Vec::<Entry>::new(), 0);
         let mut next = range.start;
-        for item in self.db.iterator_opt(mode, read) {
+        let db = self.db.read();
+        let db = db.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?;
+        for item in db.iterator_opt(mode, read) {
             let (key, value) = item.map_err(Error::database(&self.path))?;
             let entry = record::decode(&self.path, &key, &value)?;
             if entry.id.index != next {

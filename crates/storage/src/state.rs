@@ -56,7 +56,8 @@ struct Inner {
 
 struct Generation {
     name: String,
-    db: DB,
+    /// `None` once closed.
+    db: Option<DB>,
     meta: Meta,
 }
 
@@ -103,7 +104,7 @@ impl StateStore {
     /// All objects.
     pub fn objects(&self) -> Result<Vec<Object>, Error> {
         let open = self.0.open.lock();
-        read_objects(&open.db, &self.0.root.join(&open.name))
+        read_objects(self.0.db(&open)?, &self.0.root.join(&open.name))
     }
 
     /// Stores what entries did, and where the state stands after them, in one batch.
@@ -118,10 +119,11 @@ impl StateStore {
             }
         }
         let mut open = self.0.open.lock();
+        let Some(db) = &open.db else { return };
         batch.put(META, encode_meta(&meta));
         let mut write = WriteOptions::default();
         write.disable_wal(true);
-        if let Err(error) = open.db.write_opt(batch, &write) {
+        if let Err(error) = db.write_opt(batch, &write) {
             fatal("writing the state", &self.0.root, &error);
         }
         open.meta = meta;
@@ -130,12 +132,19 @@ impl StateStore {
     /// Makes everything applied durable.
     pub fn flush(&self) {
         let open = self.0.open.lock();
-        if let Err(error) = open.db.flush() {
+        let Some(db) = &open.db else { return };
+        if let Err(error) = db.flush() {
             fatal("flushing the state", &self.0.root, &error);
         }
         self.0
             .durable
             .fetch_max(next_index(open.meta.applied), Ordering::SeqCst);
+    }
+
+    /// Flushes and closes. Applies that come later are dropped, as after a crash: the log has them.
+    pub fn close(&self) {
+        self.flush();
+        self.0.open.lock().db.take();
     }
 
     /// The log is needed from this index on.
@@ -146,8 +155,9 @@ impl StateStore {
     /// Writes a consistent copy into a directory that must not exist, made of links where possible.
     pub fn checkpoint(&self, to: &Path) -> Result<Meta, Error> {
         let open = self.0.open.lock();
-        open.db.flush().map_err(Error::database(&self.0.root))?;
-        let checkpoint = Checkpoint::new(&open.db).map_err(Error::database(&self.0.root))?;
+        let db = self.0.db(&open)?;
+        db.flush().map_err(Error::database(&self.0.root))?;
+        let checkpoint = Checkpoint::new(db).map_err(Error::database(&self.0.root))?;
         checkpoint
             .create_checkpoint(to)
             .map_err(Error::database(to))?;
@@ -171,7 +181,7 @@ impl StateStore {
         files::remove_dir(&path)?;
         snapshot.copy_to(&path)?;
         let next = Generation::open(&self.0.root, name)?;
-        let objects = read_objects(&next.db, &path)?;
+        let objects = read_objects(self.0.db(&next)?, &path)?;
         files::replace(&self.0.root.join(POINTER), next.name.as_bytes())?;
         let meta = next.meta.clone();
         let old = std::mem::replace(&mut *open, next);
@@ -195,6 +205,12 @@ impl StateStore {
     }
 }
 
+impl Inner {
+    fn db<'a>(&self, open: &'a Generation) -> Result<&'a DB, Error> {
+        open.db.as_ref().ok_or_else(|| Error::Closed(self.root.clone()))
+    }
+}
+
 impl Generation {
     fn open(root: &Path, name: String) -> Result<Self, Error> {
         let path = root.join(&name);
@@ -203,7 +219,7 @@ impl Generation {
             Some(bytes) => decode_meta(&path, &bytes)?,
             None => Meta::default(),
         };
-        Ok(Self { name, db, meta })
+        Ok(Self { name, db: Some(db), meta })
     }
 }
 

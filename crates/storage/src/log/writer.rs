@@ -208,9 +208,11 @@ impl Worker {
             self.clock.monotonic().as_millis() as u64 + 1,
             Ordering::Relaxed,
         );
-        if let Err(error) = self.shared.db.write_opt(batch, &write) {
+        let db = self.shared.db.read();
+        if let Some(Err(error)) = db.as_ref().map(|db| db.write_opt(batch, &write)) {
             fatal("writing the log", &self.path, &error);
         }
+        drop(db);
         self.sync_began.store(0, Ordering::Relaxed);
         METRICS.log_syncs_total.add(u64::from(sync));
     }
