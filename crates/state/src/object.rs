@@ -3,6 +3,8 @@
 //! Reads splice the revision into the bytes; nothing is decoded and encoded again. Typed values are made once per
 //! revision, on first use, and shared.
 
+mod splice;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -208,46 +210,12 @@ impl Object {
         if cached != 0 {
             return Some(cached as usize - 1);
         }
-        let at = metadata_offset(&self.bytes)?;
+        let at = splice::metadata_offset(&self.bytes)?;
         debug_assert!(at < self.bytes.len());
         self.splice
             .store(u32::try_from(at + 1).ok()?, Ordering::Relaxed);
         Some(at)
     }
-}
-
-/// Where the top-level `"metadata":{` ends. Text inside strings and deeper objects (a template's metadata) is skipped.
-fn metadata_offset(json: &[u8]) -> Option<usize> {
-    const NEEDLE: &[u8] = b"\"metadata\":{";
-    let (mut depth, mut at) = (0usize, 0);
-    while at < json.len() {
-        match json[at] {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.checked_sub(1)?,
-            b'"' if depth == 1 && json[at..].starts_with(NEEDLE) => {
-                let end = at + NEEDLE.len();
-                return (end < json.len()).then_some(end);
-            }
-            b'"' => at = string_end(json, at)?,
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-/// Index of the quote that closes the string opened at `start`.
-fn string_end(json: &[u8], start: usize) -> Option<usize> {
-    let mut at = start + 1;
-    while at < json.len() {
-        match json[at] {
-            b'\\' => at += 1,
-            b'"' => return Some(at),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 fn digest(key: &Key, revision: Revision, created: Revision, header: &Header, bytes: &Bytes) -> u64 {
