@@ -437,7 +437,7 @@ mod tests {
         let selector = selector.unwrap();
         assert_eq!(selector.to_string(), "a notin (x,y),b=1");
         assert!(LabelSelector::parse("a notin (x,y),b=1").unwrap() == selector);
-        assert!(!LabelSelector::nothing().matches(&[][..]));
+        assert!(!LabelSelector::nothing().matches(&json!({})));
         let wrong = json!({"matchExpressions": [{"key": "a", "operator": "Near"}]});
         assert!(LabelSelector::from_value(&wrong).is_err());
     }
