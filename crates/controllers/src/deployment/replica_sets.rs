@@ -177,12 +177,27 @@ fn without_hash(mut template: PodTemplateSpec) -> Value {
     to_value(&template)
 }
 
+fn defaulted(template: Value) -> Value {
+    let mut set = json!({ "metadata": {}, "spec": { "template": template } });
+    if let Some(kind) = kontiki_api::by_resource("replicasets.apps") {
+        kind.default(&mut set);
+    }
+    set["spec"]["template"].take()
+}
+
 impl Work<'_> {
     /// Tells the set of the present template from the older ones.
     pub fn sort_sets(&mut self, mut sets: Vec<Set>) {
         sets.sort_by(|a, b| (a.created_ms(), a.name()).cmp(&(b.created_ms(), b.name())));
         let template = without_hash(self.spec.template.clone());
-        if let Some(idx) = sets.iter().position(|set| set.template() == template) {
+        // A template stored before some default existed must not look new, or it would be rolled out for ever.
+        let same = |set: &Set| set.template() == template;
+        let idx = sets.iter().position(same).or_else(|| {
+            let template = defaulted(template.clone());
+            sets.iter()
+                .position(|set| defaulted(set.template()) == template)
+        });
+        if let Some(idx) = idx {
             self.new = Some(sets.remove(idx));
         }
         self.old = sets;

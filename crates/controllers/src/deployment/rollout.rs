@@ -119,7 +119,12 @@ impl Work<'_> {
     }
 
     fn scale_down_available(&mut self, min_available: i32) -> i32 {
-        let spare = self.total_available() - min_available;
+        // A set that was told to shrink may still report the pods that it is about to delete: those don't count.
+        let sure: i32 = self
+            .sets()
+            .map(|set| set.available().min(set.replicas()))
+            .sum();
+        let spare = sure - min_available;
         let mut total = 0;
         for idx in 0..self.old.len() {
             if total >= spare {
