@@ -57,7 +57,7 @@ impl Sent {
             .collect();
         let mut changes: Vec<AssignmentChange> =
             gone.iter().map(|key| removal(key, "", at)).collect();
-        gone.iter().for_each(|key| drop(self.0.remove(key)));
+        self.0.retain(|key, _| wanted.contains_key(key));
         for (key, object) in wanted {
             if self.0.insert(key.clone(), object.revision) != Some(object.revision) {
                 changes.push(change(object, object.json()));

@@ -55,7 +55,9 @@ impl Heartbeats {
     fn take_report(&self, now_unix_ms: u64) -> Vec<(Arc<str>, u64)> {
         let mut unreported = self.unreported.lock();
         let nodes: Vec<Arc<str>> = unreported.iter().take(NODES_PER_REPORT).cloned().collect();
-        nodes.iter().for_each(|node| drop(unreported.remove(node)));
+        for node in &nodes {
+            unreported.remove(node);
+        }
         drop(unreported);
         let last = self.last.read();
         let age = |node: Arc<str>| {
