@@ -1,5 +1,6 @@
 //! Job: defaults, the selector made for it, columns. Rules are in `job/validate.rs`.
 
+mod policies;
 mod status;
 mod validate;
 

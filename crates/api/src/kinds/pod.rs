@@ -4,6 +4,7 @@
 
 mod admission;
 mod row;
+mod status;
 mod strategy;
 mod update;
 
@@ -46,7 +47,7 @@ pub static KIND: Kind = Kind {
         prepare_create: strategy::prepare_create,
         prepare_status: strategy::prepare_status,
         validate,
-        validate_status: update::validate_status,
+        validate_status: status::validate,
         row: row::cells,
         fields,
         ..Hooks::NONE

@@ -2,6 +2,7 @@
 //!
 //! Allocation itself is the apiserver's: it claims addresses and ports and puts them in with the functions here.
 
+mod addresses;
 mod strategy;
 mod update;
 mod validate;
