@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec};
 
 use super::{errno, kernel, unless};
 use crate::{Cidr, Result};
@@ -45,15 +45,13 @@ pub async fn ensure_bridge(
 /// Puts a pod's host end on the bridge, up.
 pub async fn join_bridge(handle: &Handle, link: &str, bridge: &str) -> Result<()> {
     let bridge_index = index_of(handle, bridge).await?.unwrap_or(0);
-    let message = LinkUnspec::new_with_name(link)
-        .controller(bridge_index)
-        .up()
-        .build();
-    unless(
-        handle.link().set(message).execute().await,
-        &[],
-        format!("put {link} on {bridge}"),
-    )
+    let what = format!("put {link} on {bridge}");
+    let message = LinkUnspec::new_with_name(link).controller(bridge_index).up().build();
+    unless(handle.link().set(message).execute().await, &[], &what)?;
+    // Where bridge netfilter is loaded, a pod that calls itself through a service leaves by the port it came from.
+    let index = index_of(handle, link).await?.unwrap_or(0);
+    let hairpin = LinkBridgePort::new(index).hairpin(true).build();
+    unless(handle.link().set_port(hairpin).execute().await, &[], what)
 }
 
 /// Deletes a link; an absent one is no error.

@@ -42,21 +42,13 @@ pub async fn is_connected(pid: u32, plan: &Plan) -> Result<bool> {
         let Some(index) = links::index_of(&handle, POD_LINK).await? else {
             return Ok(false);
         };
-        let mut addresses = handle
-            .address()
-            .get()
-            .set_link_index_filter(index)
-            .execute();
-        let list = |error| kernel("list addresses", &error);
-        while let Some(found) = addresses.try_next().await.map_err(list)? {
-            if found
-                .attributes
-                .contains(&AddressAttribute::Local(IpAddr::V4(address)))
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let addresses = handle.address().get().set_link_index_filter(index).execute();
+        let addresses: Vec<_> = addresses
+            .try_collect()
+            .await
+            .map_err(|error| kernel("list addresses", &error))?;
+        let wanted = AddressAttribute::Local(IpAddr::V4(address));
+        Ok(addresses.iter().any(|found| found.attributes.contains(&wanted)))
     })
     .await
 }

@@ -1,0 +1,328 @@
+//! Volumes of a pod: folders in the agent's data directory, and files in them.
+//!
+//! Projected files (ConfigMaps, secrets, the downward API) are written into a fresh folder that one rename makes
+//! current, as upstream does: a reader sees the old set or the new one. Sub-paths are resolved and must stay within
+//! their volume.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeMount,
+    VolumeProjection,
+};
+
+use super::fields::{Place, field, resource};
+use super::{PodExt as _, total};
+use crate::mirror::resource as ids;
+use crate::node::Node;
+
+type Files = BTreeMap<String, (Vec<u8>, u32)>;
+
+/// Permissions of files when the volume names none.
+const DEFAULT_MODE: i32 = 0o644;
+
+/// Makes or refreshes all volumes of a pod; an error in words.
+pub fn ensure(node: &Node, pod: &Pod, place: &Place) -> Result<(), String> {
+    for volume in pod.spec().volumes.iter().flatten() {
+        let said = |error: String| format!("volume \"{}\": {error}", volume.name);
+        ensure_one(node, pod, place, volume).map_err(said)?;
+    }
+    Ok(())
+}
+
+fn ensure_one(node: &Node, pod: &Pod, place: &Place, volume: &Volume) -> Result<(), String> {
+    let root = folder(node, pod, &volume.name);
+    let group = pod.spec().security_context.as_ref().and_then(|context| context.fs_group);
+    if volume.empty_dir.is_some() {
+        if !root.exists() {
+            make_dir(&root, 0o777).map_err(|error| error.to_string())?;
+            if let Some(group) = group {
+                chown(&root, None, Some(group as u32)).map_err(|error| error.to_string())?;
+                let mode = fs::Permissions::from_mode(0o2777);
+                fs::set_permissions(&root, mode).map_err(|error| error.to_string())?;
+            }
+        }
+        return Ok(());
+    }
+    if let Some(host) = &volume.host_path {
+        return host_path(&host.path, host.type_.as_deref().unwrap_or(""));
+    }
+    let files = match files_of(node, pod, place, volume)? {
+        Some(files) => files,
+        None => return Err("this kind of volume is not supported".into()),
+    };
+    write_set(&root, &files, group).map_err(|error| error.to_string())
+}
+
+/// Where a volume is on the machine.
+pub fn source(node: &Node, pod: &Pod, volume: &Volume) -> PathBuf {
+    match &volume.host_path {
+        Some(host) => PathBuf::from(&host.path),
+        None => folder(node, pod, &volume.name),
+    }
+}
+
+fn folder(node: &Node, pod: &Pod, name: &str) -> PathBuf {
+    node.pod_dir(pod.uid()).join("volumes").join(name)
+}
+
+/// What a mount shows: the volume, or a path within it that must not lead out.
+pub fn mount_source(root: &Path, mount: &VolumeMount, sub_path: &str) -> Result<PathBuf, String> {
+    if sub_path.is_empty() {
+        return Ok(root.to_owned());
+    }
+    let within = Path::new(sub_path);
+    if !within.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(format!("subPath {sub_path:?} of {} must stay within it", mount.name));
+    }
+    let wanted = root.join(within);
+    if !wanted.exists() {
+        make_dir(&wanted, 0o755).map_err(|error| error.to_string())?;
+    }
+    let real = wanted.canonicalize().map_err(|error| error.to_string())?;
+    let real_root = root.canonicalize().map_err(|error| error.to_string())?;
+    if real.starts_with(&real_root) {
+        Ok(real)
+    } else {
+        Err(format!("subPath {sub_path:?} leads out of the volume {}", mount.name))
+    }
+}
+
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+fn host_path(path: &str, kind: &str) -> Result<(), String> {
+    let path = Path::new(path);
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    match kind {
+        "DirectoryOrCreate" => make_dir(path, 0o755).map_err(failed),
+        "FileOrCreate" if !path.exists() => fs::write(path, b"").map_err(failed),
+        // Docker's bind mounts want the source to be there; upstream makes a folder then.
+        "" if !path.exists() => make_dir(path, 0o755).map_err(failed),
+        "Directory" if !path.is_dir() => Err(format!("hostPath type check failed: {} is not a directory", path.display())),
+        "File" if !path.is_file() => Err(format!("hostPath type check failed: {} is not a file", path.display())),
+        _ => Ok(()),
+    }
+}
+
+/// The files of a volume that has some; `None` for other kinds.
+fn files_of(
+    node: &Node,
+    pod: &Pod,
+    place: &Place,
+    volume: &Volume,
+) -> Result<Option<Files>, String> {
+    let mut files = Files::new();
+    if let Some(source) = &volume.config_map {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        let optional = source.optional == Some(true);
+        add_config_map(&mut files, node, pod, &source.name, source.items.as_deref(), optional, mode)?;
+    } else if let Some(source) = &volume.secret {
+        let name = source.secret_name.clone().unwrap_or_default();
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        let optional = source.optional == Some(true);
+        add_secret(&mut files, node, pod, &name, source.items.as_deref(), optional, mode)?;
+    } else if let Some(source) = &volume.downward_api {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        add_downward(&mut files, node, pod, place, source.items.as_deref(), mode)?;
+    } else if let Some(source) = &volume.projected {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        for part in source.sources.iter().flatten() {
+            add_projection(&mut files, node, pod, place, part, mode)?;
+        }
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(files))
+}
+
+fn add_projection(
+    files: &mut Files,
+    node: &Node,
+    pod: &Pod,
+    place: &Place,
+    part: &VolumeProjection,
+    mode: i32,
+) -> Result<(), String> {
+    if let Some(map) = &part.config_map {
+        let optional = map.optional == Some(true);
+        add_config_map(files, node, pod, &map.name, map.items.as_deref(), optional, mode)?;
+    }
+    if let Some(secret) = &part.secret {
+        let optional = secret.optional == Some(true);
+        add_secret(files, node, pod, &secret.name, secret.items.as_deref(), optional, mode)?;
+    }
+    if let Some(fields) = &part.downward_api {
+        add_downward(files, node, pod, place, fields.items.as_deref(), mode)?;
+    }
+    Ok(())
+}
+
+fn add_config_map(
+    files: &mut Files,
+    node: &Node,
+    pod: &Pod,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    optional: bool,
+    mode: i32,
+) -> Result<(), String> {
+    let Some(map) = node.mirror.get::<ConfigMap>(ids::CONFIG_MAPS, pod.namespace(), name) else {
+        return if optional { Ok(()) } else { Err(format!("configmap \"{name}\" not found")) };
+    };
+    let mut data: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    data.extend(total(map.data.as_ref()).map(|(key, text)| (key.as_str(), text.as_bytes())));
+    data.extend(total(map.binary_data.as_ref()).map(|(key, bytes)| (key.as_str(), &*bytes.0)));
+    select(files, &data, items, optional, mode, &format!("configmap \"{name}\""))
+}
+
+fn add_secret(
+    files: &mut Files,
+    node: &Node,
+    pod: &Pod,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    optional: bool,
+    mode: i32,
+) -> Result<(), String> {
+    let Some(secret) = node.mirror.get::<Secret>(ids::SECRETS, pod.namespace(), name) else {
+        return if optional { Ok(()) } else { Err(format!("secret \"{name}\" not found")) };
+    };
+    let data = total(secret.data.as_ref()).map(|(key, bytes)| (key.as_str(), &*bytes.0)).collect();
+    select(files, &data, items, optional, mode, &format!("secret \"{name}\""))
+}
+
+/// All keys as files, or the listed ones at their paths.
+fn select(
+    files: &mut Files,
+    data: &BTreeMap<&str, &[u8]>,
+    items: Option<&[KeyToPath]>,
+    optional: bool,
+    mode: i32,
+    whose: &str,
+) -> Result<(), String> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        for (key, bytes) in data {
+            files.insert((*key).to_owned(), (bytes.to_vec(), mode as u32));
+        }
+        return Ok(());
+    };
+    for item in items {
+        match data.get(item.key.as_str()) {
+            Some(bytes) => {
+                let mode = item.mode.unwrap_or(mode) as u32;
+                files.insert(item.path.clone(), (bytes.to_vec(), mode));
+            }
+            None if optional => {}
+            None => return Err(format!("{whose} references non-existent key: {}", item.key)),
+        }
+    }
+    Ok(())
+}
+
+fn add_downward(
+    files: &mut Files,
+    node: &Node,
+    pod: &Pod,
+    place: &Place,
+    items: Option<&[DownwardAPIVolumeFile]>,
+    mode: i32,
+) -> Result<(), String> {
+    for item in items.unwrap_or_default() {
+        let text = match (&item.field_ref, &item.resource_field_ref) {
+            (Some(reference), _) => field(pod, place, &reference.field_path)?,
+            (None, Some(reference)) => {
+                let name = reference.container_name.as_deref().unwrap_or("");
+                let container = pod.container(name).ok_or(format!("no container {name:?}"))?;
+                resource(node, container, reference)?
+            }
+            (None, None) => String::new(),
+        };
+        let mode = item.mode.unwrap_or(mode) as u32;
+        files.insert(item.path.clone(), (text.into_bytes(), mode));
+    }
+    Ok(())
+}
+
+/// Writes a set of files and makes it current by one rename; nothing happens when it is so already.
+fn write_set(root: &Path, files: &Files, group: Option<i64>) -> io::Result<()> {
+    let current = root.join("..data");
+    if is_current(&current, files) {
+        return Ok(());
+    }
+    make_dir(root, 0o755)?;
+    let old = fs::read_link(&current).ok();
+    let serial: u64 = old
+        .as_ref()
+        .and_then(|old| old.to_string_lossy().trim_start_matches("..set_").parse().ok())
+        .unwrap_or(0);
+    let name = format!("..set_{}", serial + 1);
+    let fresh = root.join(&name);
+    let _ = fs::remove_dir_all(&fresh);
+    make_dir(&fresh, 0o755)?;
+    for (path, (bytes, mode)) in files {
+        if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(io::Error::other(format!("path {path:?} must stay within the volume")));
+        }
+        let target = fresh.join(path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&target, bytes)?;
+        let mode = if group.is_some() { mode | 0o440 } else { *mode };
+        fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
+        if let Some(group) = group {
+            chown(&target, None, Some(group as u32))?;
+        }
+    }
+    let temporary = root.join("..data_tmp");
+    let _ = fs::remove_file(&temporary);
+    symlink(&name, &temporary)?;
+    fs::rename(&temporary, &current)?;
+    link_names(root, files)?;
+    if let Some(old) = old {
+        fs::remove_dir_all(root.join(old))?;
+    }
+    Ok(())
+}
+
+/// The visible names are links into the current set.
+fn link_names(root: &Path, files: &Files) -> io::Result<()> {
+    let first = |path: &String| path.split('/').next().unwrap_or("").to_owned();
+    let names: std::collections::BTreeSet<String> = files.keys().map(first).collect();
+    for name in &names {
+        let link = root.join(name);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new("..data").join(name), &link)?;
+        }
+    }
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("..") && !names.contains(&name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_current(current: &Path, files: &Files) -> bool {
+    current.exists()
+        && count_files(current) == files.len()
+        && files.iter().all(|(path, (bytes, _))| {
+            fs::read(current.join(path)).is_ok_and(|there| there == *bytes)
+        })
+}
+
+fn count_files(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| if entry.path().is_dir() { count_files(&entry.path()) } else { 1 })
+        .sum()
+}
