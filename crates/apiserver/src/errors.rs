@@ -113,9 +113,10 @@ fn of_propose_error(error: &ProposeError) -> Status {
             Reason::RequestEntityTooLarge,
             "etcdserver: request is too large",
         ),
-        ProposeError::DiskFull => {
-            Status::new(Reason::ServiceUnavailable, "the leader's disk is nearly full: free space on it")
-        }
+        ProposeError::DiskFull => Status::new(
+            Reason::ServiceUnavailable,
+            "the leader's disk is nearly full: free space on it",
+        ),
         ProposeError::Stopping => stopping(),
     }
 }

@@ -12,6 +12,7 @@ pub mod backend;
 mod body;
 mod decode;
 mod errors;
+mod follow;
 mod history;
 mod modify;
 mod options;

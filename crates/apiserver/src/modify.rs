@@ -88,12 +88,16 @@ impl ApiServer {
             metadata_mut(&mut value)
                 .insert("resourceVersion".into(), object.revision.to_string().into());
             if equal_but_times(&value, &old) && extra.is_empty() {
-                return Ok(Modified { answer: Answer::Object(object) });
+                return Ok(Modified {
+                    answer: Answer::Object(object),
+                });
             }
             let is_gone = is_finished(&value);
             let draft = Draft::new(target.kind, value)?;
             if dry_run {
-                return Ok(Modified { answer: draft.rendered(Some(object.revision)) });
+                return Ok(Modified {
+                    answer: draft.rendered(Some(object.revision)),
+                });
             }
             let mut ops = vec![if is_gone {
                 let (key, pre) = (object.key.clone(), Precondition::revision(object.revision));
@@ -107,11 +111,15 @@ impl ApiServer {
             }
             match self.commit(context, target, ops).await? {
                 OpResult::Done { revision, .. } if is_gone => {
-                    return Ok(Modified { answer: draft.rendered(Some(revision)) });
+                    return Ok(Modified {
+                        answer: draft.rendered(Some(revision)),
+                    });
                 }
                 done @ OpResult::Done { .. } => {
                     let object = draft.stored(&done, Some(object.created));
-                    return Ok(Modified { answer: Answer::Object(object) });
+                    return Ok(Modified {
+                        answer: Answer::Object(object),
+                    });
                 }
                 OpResult::Conflict { .. } | OpResult::NotFound if is_pinned => {
                     return Err(conflict(target.kind, &target.name, MODIFIED));

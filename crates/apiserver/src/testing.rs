@@ -66,7 +66,9 @@ impl Backend for Memory {
             let mut lanes = self.0.lanes.lock();
             lanes.push(lane);
             let index = self.0.index.fetch_add(1, Ordering::SeqCst) + 1;
-            let command = Command::Batch { proposals: vec![proposal] };
+            let command = Command::Batch {
+                proposals: vec![proposal],
+            };
             let applied = self.0.store.apply(index, 1, &command);
             drop(lanes);
             debug_assert_eq!(self.0.store.validate(), Ok(()));
@@ -84,7 +86,13 @@ impl Backend for Memory {
         _: Duration,
     ) -> BoxFuture<'_, Result<(), ReadError>> {
         let is_there = self.0.store.revision() >= revision;
-        Box::pin(async move { if is_there { Ok(()) } else { Err(ReadError::Timeout) } })
+        Box::pin(async move {
+            if is_there {
+                Ok(())
+            } else {
+                Err(ReadError::Timeout)
+            }
+        })
     }
 
     fn store(&self) -> &Store {
@@ -105,7 +113,10 @@ pub async fn server_over(memory: Memory) -> ApiServer {
         ..Options::default()
     };
     options.tokens.insert(ADMIN_TOKEN, admin().user);
-    let plain = User { name: "jane".into(), ..User::default() };
+    let plain = User {
+        name: "jane".into(),
+        ..User::default()
+    };
     options.tokens.insert(PLAIN_TOKEN, plain);
     let server = ApiServer::new(memory, options);
     let namespace = json!({"metadata": {"name": "default"}});
@@ -120,31 +131,47 @@ pub fn admin() -> Context {
         uid: String::new(),
         groups: vec!["system:masters".into(), "system:authenticated".into()],
     };
-    Context { user, timeout: None, user_agent: "kubectl/v1.35.0 (linux/amd64)".into() }
+    Context {
+        user,
+        timeout: None,
+        user_agent: "kubectl/v1.35.0 (linux/amd64)".into(),
+    }
 }
 
 /// A request of a user without rights.
 pub fn jane() -> Context {
     let groups = vec!["system:authenticated".into()];
-    let user = User { name: "jane".into(), uid: String::new(), groups };
+    let user = User {
+        name: "jane".into(),
+        uid: String::new(),
+        groups,
+    };
     Context { user, ..admin() }
 }
 
 /// The target of a collection; `resource` as in `deployments.apps`.
 pub fn collection(resource: &str, namespace: &str) -> Target {
-    Target::collection(kinds::by_resource(resource).expect("a known resource"), namespace)
+    Target::collection(
+        kinds::by_resource(resource).expect("a known resource"),
+        namespace,
+    )
 }
 
 /// The target of an object.
 pub fn object(resource: &str, namespace: &str, name: &str) -> Target {
-    Target { name: name.into(), ..collection(resource, namespace) }
+    Target {
+        name: name.into(),
+        ..collection(resource, namespace)
+    }
 }
 
 /// Creates an object and answers its tree.
 pub async fn create(server: &ApiServer, resource: &str, namespace: &str, value: Value) -> Value {
     let target = collection(resource, namespace);
     let options = WriteOptions::default();
-    let written = server.create(&admin(), &target, Body::from(value), &options).await;
+    let written = server
+        .create(&admin(), &target, Body::from(value), &options)
+        .await;
     written.expect("the test's object is valid").object.value()
 }
 

@@ -256,36 +256,62 @@ mod tests {
         let two = json!([{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "2"}]);
         let spec = pod(json!({"containers": two, "nodeSelector": {"k": "v", "l": "w"}}));
         let cases = [
-            (json!({"containers": [{"name": "b", "image": "3"}]}),
-                json!([{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "3"}])),
-            (json!({"containers": [{"name": "a", "$patch": "delete"}]}),
-                json!([{"name": "b", "image": "2"}])),
-            (json!({"containers": [{"$patch": "replace"}, {"name": "c"}]}), json!([{"name": "c"}])),
-            (json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
+            (
+                json!({"containers": [{"name": "b", "image": "3"}]}),
+                json!([{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "3"}]),
+            ),
+            (
+                json!({"containers": [{"name": "a", "$patch": "delete"}]}),
+                json!([{"name": "b", "image": "2"}]),
+            ),
+            (
+                json!({"containers": [{"$patch": "replace"}, {"name": "c"}]}),
+                json!([{"name": "c"}]),
+            ),
+            (
+                json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
                 "containers": [{"name": "b", "image": "3"}]}),
-                json!([{"name": "b", "image": "3"}, {"name": "a", "image": "1", "args": ["x"]}])),
-            (json!({"containers": [{"name": "a", "args": ["y"], "image": null}]}),
-                json!([{"name": "a", "args": ["y"]}, {"name": "b", "image": "2"}])),
+                json!([{"name": "b", "image": "3"}, {"name": "a", "image": "1", "args": ["x"]}]),
+            ),
+            (
+                json!({"containers": [{"name": "a", "args": ["y"], "image": null}]}),
+                json!([{"name": "a", "args": ["y"]}, {"name": "b", "image": "2"}]),
+            ),
         ];
         for (patch, expected) in cases {
             let out = patched(&spec, &json!({"spec": patch})).unwrap();
             assert_eq!(out["spec"]["containers"], expected, "{patch}");
         }
         let map = json!({"spec": {"nodeSelector": {"k": null, "m": "x"}}});
-        assert_eq!(patched(&spec, &map).unwrap()["spec"]["nodeSelector"], json!({"l": "w", "m": "x"}));
+        assert_eq!(
+            patched(&spec, &map).unwrap()["spec"]["nodeSelector"],
+            json!({"l": "w", "m": "x"})
+        );
         let map = json!({"spec": {"nodeSelector": {"$patch": "replace", "m": "x"}}});
-        assert_eq!(patched(&spec, &map).unwrap()["spec"]["nodeSelector"], json!({"m": "x"}));
+        assert_eq!(
+            patched(&spec, &map).unwrap()["spec"]["nodeSelector"],
+            json!({"m": "x"})
+        );
         let map = json!({"spec": {"nodeSelector": {"$retainKeys": ["k"], "k": "z"}}});
-        assert_eq!(patched(&spec, &map).unwrap()["spec"]["nodeSelector"], json!({"k": "z"}));
+        assert_eq!(
+            patched(&spec, &map).unwrap()["spec"]["nodeSelector"],
+            json!({"k": "z"})
+        );
     }
 
     #[test]
     fn primitive_lists_grow_shrink_and_are_ordered() {
         let cases = [
             (json!({"finalizers": ["c", "a"]}), json!(["a", "b", "c"])),
-            (json!({"$deleteFromPrimitiveList/finalizers": ["a"]}), json!(["b"])),
-            (json!({"$setElementOrder/finalizers": ["c", "b"], "finalizers": ["c"],
-                "$deleteFromPrimitiveList/finalizers": ["a"]}), json!(["c", "b"])),
+            (
+                json!({"$deleteFromPrimitiveList/finalizers": ["a"]}),
+                json!(["b"]),
+            ),
+            (
+                json!({"$setElementOrder/finalizers": ["c", "b"], "finalizers": ["c"],
+                "$deleteFromPrimitiveList/finalizers": ["a"]}),
+                json!(["c", "b"]),
+            ),
         ];
         for (patch, expected) in cases {
             let out = patched(&pod(json!({})), &json!({"metadata": patch})).unwrap();
@@ -298,10 +324,19 @@ mod tests {
         let spec = pod(json!({"containers": [{"name": "a"}]}));
         let cases = [
             (json!({"containers": [{"image": "x"}]}), Reason::Invalid),
-            (json!({"containers": [{"name": "a", "$patch": "frob"}]}), Reason::BadRequest),
+            (
+                json!({"containers": [{"name": "a", "$patch": "frob"}]}),
+                Reason::BadRequest,
+            ),
             (json!({"$patch": "frob"}), Reason::BadRequest),
-            (json!({"$retainKeys": ["a"], "hostname": "h"}), Reason::BadRequest),
-            (json!({"$setElementOrder/containers": 1}), Reason::BadRequest),
+            (
+                json!({"$retainKeys": ["a"], "hostname": "h"}),
+                Reason::BadRequest,
+            ),
+            (
+                json!({"$setElementOrder/containers": 1}),
+                Reason::BadRequest,
+            ),
         ];
         for (patch, reason) in cases {
             let status = patched(&spec, &json!({"spec": patch})).unwrap_err();

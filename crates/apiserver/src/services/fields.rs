@@ -102,10 +102,9 @@ pub(super) fn carry_over(new: &mut Value, old: &Value) {
 }
 
 fn keep_field(new: &mut Value, old: &Value, field: &str) {
-    if new["spec"][field].is_null() || new["spec"][field] == "" {
-        if let Some(value) = old["spec"].get(field) {
-            spec_mut(new).insert(field.into(), value.clone());
-        }
+    let is_absent = new["spec"][field].is_null() || new["spec"][field] == "";
+    if let Some(value) = old["spec"].get(field).filter(|_| is_absent) {
+        spec_mut(new).insert(field.into(), value.clone());
     }
 }
 

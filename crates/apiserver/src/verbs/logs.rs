@@ -65,7 +65,11 @@ fn check_options(options: &LogOptions) -> Result<(), Status> {
         let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
         errors.push(FieldError::forbidden("", detail));
     }
-    if errors.is_empty() { Ok(()) } else { Err(invalid_status("", "PodLogOptions", "", &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid_status("", "PodLogOptions", "", &errors))
+    }
 }
 
 fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {

@@ -16,12 +16,28 @@ use super::{get, post};
 #[tokio::test]
 async fn tokens_make_users_and_nothing_makes_nobody() {
     let server = testing::server().await;
-    let user = |bearer| server.authenticate(Credentials { cert_der: None, bearer });
-    assert!(user(Some(ADMIN_TOKEN)).unwrap().groups.contains(&"system:masters".to_owned()));
-    assert_eq!(user(Some(PLAIN_TOKEN)).unwrap().groups, ["system:authenticated"]);
+    let user = |bearer| {
+        server.authenticate(Credentials {
+            cert_der: None,
+            bearer,
+        })
+    };
+    assert!(
+        user(Some(ADMIN_TOKEN))
+            .unwrap()
+            .groups
+            .contains(&"system:masters".to_owned())
+    );
+    assert_eq!(
+        user(Some(PLAIN_TOKEN)).unwrap().groups,
+        ["system:authenticated"]
+    );
     for bearer in [None, Some("wrong"), Some("")] {
         let status = user(bearer).unwrap_err();
-        assert_eq!((status.reason, status.message.as_str()), (Reason::Unauthorized, "Unauthorized"));
+        assert_eq!(
+            (status.reason, status.message.as_str()),
+            (Reason::Unauthorized, "Unauthorized")
+        );
     }
 }
 
@@ -29,14 +45,20 @@ async fn tokens_make_users_and_nothing_makes_nobody() {
 async fn refusals_are_in_upstreams_words() {
     let server = testing::server().await;
     let pods = collection("pods", "default");
-    let status = server.list(&jane(), &pods, &ListOptions::default()).await.unwrap_err();
+    let status = server
+        .list(&jane(), &pods, &ListOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(status.reason, Reason::Forbidden);
     assert_eq!(
         status.message,
         "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
     );
     let node = object("nodes", "", "n1");
-    let status = server.get(&jane(), &node, &GetOptions::default()).await.unwrap_err();
+    let status = server
+        .get(&jane(), &node, &GetOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(
         status.message,
         "nodes \"n1\" is forbidden: User \"jane\" cannot get resource \"nodes\" in API group \"\" at the cluster scope"
@@ -51,7 +73,9 @@ async fn a_node_reads_itself_only() {
     agent.user.name = "system:node:n1".into();
     agent.user.groups.push("system:nodes".into());
     let read = async |name: &str| {
-        let status = server.get(&agent, &object("nodes", "", name), &GetOptions::default()).await;
+        let status = server
+            .get(&agent, &object("nodes", "", name), &GetOptions::default())
+            .await;
         status.unwrap_err().reason
     };
     assert_eq!(read("n1").await, Reason::NotFound);
@@ -64,21 +88,37 @@ async fn an_election_passes_unnoticed_and_an_unknown_outcome_is_told() {
     let server = testing::server_over(memory.clone()).await;
     let maps = collection("configmaps", "default");
     memory.fail_next(ProposeError::NoLeader);
-    post(&server, &maps, json!({"metadata": {"name": "a"}})).await.unwrap();
+    post(&server, &maps, json!({"metadata": {"name": "a"}}))
+        .await
+        .unwrap();
     let cases = [
         (ProposeError::Unknown, Reason::Timeout, 0),
-        (ProposeError::LaneFull { retry_after: Duration::from_millis(1500) }, Reason::TooManyRequests, 2),
+        (
+            ProposeError::LaneFull {
+                retry_after: Duration::from_millis(1500),
+            },
+            Reason::TooManyRequests,
+            2,
+        ),
         (ProposeError::TooLarge, Reason::RequestEntityTooLarge, 0),
         (ProposeError::Stopping, Reason::ServiceUnavailable, 1),
     ];
     for (error, reason, seconds) in cases {
         memory.fail_next(error);
-        let status = post(&server, &maps, json!({"metadata": {"name": "b"}})).await.unwrap_err();
+        let status = post(&server, &maps, json!({"metadata": {"name": "b"}}))
+            .await
+            .unwrap_err();
         assert_eq!(status.reason, reason);
-        let after = status.details.map_or(0, |details| details.retry_after_seconds);
+        let after = status
+            .details
+            .map_or(0, |details| details.retry_after_seconds);
         assert_eq!(after, seconds, "{reason:?}");
     }
-    assert!(get(&server, &object("configmaps", "default", "b")).await.is_err());
+    assert!(
+        get(&server, &object("configmaps", "default", "b"))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -86,11 +126,16 @@ async fn events_and_system_users_have_their_lanes() {
     let memory = Memory::default();
     let server = testing::server_over(memory.clone()).await;
     let event = json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": "default"}});
-    post(&server, &collection("events", "default"), event).await.unwrap();
+    post(&server, &collection("events", "default"), event)
+        .await
+        .unwrap();
     let mut system: Context = admin();
     system.user.name = "system:kontiki".into();
     let body = Body::from(json!({"metadata": {"name": "a"}}));
     let target = collection("configmaps", "default");
-    server.create(&system, &target, body, &WriteOptions::default()).await.unwrap();
+    server
+        .create(&system, &target, body, &WriteOptions::default())
+        .await
+        .unwrap();
     assert_eq!(memory.lanes(), [Lane::User, Lane::Events, Lane::System]);
 }

@@ -9,7 +9,9 @@ use super::{delete, patch};
 use kontiki_apiserver::PatchType::Merge;
 
 async fn list(server: &ApiServer, resource: &str, options: ListOptions) -> Result<Page, Status> {
-    server.list(&admin(), &collection(resource, "default"), &options).await
+    server
+        .list(&admin(), &collection(resource, "default"), &options)
+        .await
 }
 
 fn names(page: &Page) -> Vec<&str> {
@@ -18,7 +20,13 @@ fn names(page: &Page) -> Vec<&str> {
 
 async fn five_maps(server: &ApiServer) {
     for name in ["a", "b", "c", "d", "e"] {
-        create(server, "configmaps", "default", json!({"metadata": {"name": name}})).await;
+        create(
+            server,
+            "configmaps",
+            "default",
+            json!({"metadata": {"name": name}}),
+        )
+        .await;
     }
 }
 
@@ -26,31 +34,71 @@ async fn five_maps(server: &ApiServer) {
 async fn pages_show_one_revision_whatever_is_written_between() {
     let server = testing::server().await;
     five_maps(&server).await;
-    let options = |continue_: Option<String>| {
-        ListOptions { limit: 2, continue_, ..ListOptions::default() }
+    let options = |continue_: Option<String>| ListOptions {
+        limit: 2,
+        continue_,
+        ..ListOptions::default()
     };
     let first = list(&server, "configmaps", options(None)).await.unwrap();
     assert_eq!((names(&first), first.remaining), (vec!["a", "b"], Some(3)));
-    delete(&server, &object("configmaps", "default", "d")).await.unwrap();
-    create(&server, "configmaps", "default", json!({"metadata": {"name": "bb"}})).await;
+    delete(&server, &object("configmaps", "default", "d"))
+        .await
+        .unwrap();
+    create(
+        &server,
+        "configmaps",
+        "default",
+        json!({"metadata": {"name": "bb"}}),
+    )
+    .await;
     let e = object("configmaps", "default", "e");
-    patch(&server, &e, Merge, json!({"data": {"new": "x"}})).await.unwrap();
-    let second = list(&server, "configmaps", options(Some(first.continue_.clone()))).await.unwrap();
-    assert_eq!((names(&second), second.remaining), (vec!["c", "d"], Some(1)));
+    patch(&server, &e, Merge, json!({"data": {"new": "x"}}))
+        .await
+        .unwrap();
+    let second = list(
+        &server,
+        "configmaps",
+        options(Some(first.continue_.clone())),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (names(&second), second.remaining),
+        (vec!["c", "d"], Some(1))
+    );
     assert_eq!(second.revision, first.revision);
-    let last = list(&server, "configmaps", options(Some(second.continue_))).await.unwrap();
-    assert_eq!((names(&last), last.continue_.as_str(), last.remaining), (vec!["e"], "", None));
-    assert!(last.items[0].value().get("data").is_none(), "as it was at the first page");
+    let last = list(&server, "configmaps", options(Some(second.continue_)))
+        .await
+        .unwrap();
+    assert_eq!(
+        (names(&last), last.continue_.as_str(), last.remaining),
+        (vec!["e"], "", None)
+    );
+    assert!(
+        last.items[0].value().get("data").is_none(),
+        "as it was at the first page"
+    );
 }
 
 #[tokio::test]
 async fn a_token_of_another_list_is_refused() {
     let server = testing::server().await;
     five_maps(&server).await;
-    let page = list(&server, "configmaps", ListOptions { limit: 1, ..ListOptions::default() }).await;
+    let page = list(
+        &server,
+        "configmaps",
+        ListOptions {
+            limit: 1,
+            ..ListOptions::default()
+        },
+    )
+    .await;
     let continue_ = Some(page.unwrap().continue_);
     for (resource, token) in [("pods", continue_), ("configmaps", Some("x".into()))] {
-        let options = ListOptions { continue_: token, ..ListOptions::default() };
+        let options = ListOptions {
+            continue_: token,
+            ..ListOptions::default()
+        };
         let status = list(&server, resource, options).await.unwrap_err();
         assert_eq!(status.reason, Reason::BadRequest);
     }
@@ -61,21 +109,45 @@ async fn an_exact_revision_is_put_together_from_the_past() {
     let server = testing::server().await;
     five_maps(&server).await;
     let then = server.store().revision();
-    delete(&server, &object("configmaps", "default", "a")).await.unwrap();
-    create(&server, "configmaps", "default", json!({"metadata": {"name": "z"}})).await;
+    delete(&server, &object("configmaps", "default", "a"))
+        .await
+        .unwrap();
+    create(
+        &server,
+        "configmaps",
+        "default",
+        json!({"metadata": {"name": "z"}}),
+    )
+    .await;
     let at = |matching: &str, revision: u64| ListOptions {
         resource_version: Some(revision.to_string()),
         resource_version_match: Some(matching.into()),
         ..ListOptions::default()
     };
-    let exact = list(&server, "configmaps", at("Exact", then)).await.unwrap();
-    assert_eq!((names(&exact), exact.revision), (vec!["a", "b", "c", "d", "e"], then));
-    let newer = list(&server, "configmaps", at("NotOlderThan", then)).await.unwrap();
+    let exact = list(&server, "configmaps", at("Exact", then))
+        .await
+        .unwrap();
+    assert_eq!(
+        (names(&exact), exact.revision),
+        (vec!["a", "b", "c", "d", "e"], then)
+    );
+    let newer = list(&server, "configmaps", at("NotOlderThan", then))
+        .await
+        .unwrap();
     assert_eq!(names(&newer), ["b", "c", "d", "e", "z"]);
-    let status = list(&server, "configmaps", at("NotOlderThan", 1_000)).await.unwrap_err();
+    let status = list(&server, "configmaps", at("NotOlderThan", 1_000))
+        .await
+        .unwrap_err();
     assert_eq!(status.reason, Reason::Timeout);
-    assert!(status.message.starts_with("Timeout: Too large resource version: 1000, current: "));
-    assert_eq!(status.details.unwrap().causes[0].reason, "ResourceVersionTooLarge");
+    assert!(
+        status
+            .message
+            .starts_with("Timeout: Too large resource version: 1000, current: ")
+    );
+    assert_eq!(
+        status.details.unwrap().causes[0].reason,
+        "ResourceVersionTooLarge"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +161,11 @@ async fn selectors_select_by_labels_and_fields() {
     let cases = [
         (Some("app in (a,b)"), None, vec!["a", "b"]),
         (None, Some("spec.nodeName=n1"), vec!["a", "c"]),
-        (Some("app!=a"), Some("spec.nodeName=n1,status.phase=Pending"), vec!["c"]),
+        (
+            Some("app!=a"),
+            Some("spec.nodeName=n1,status.phase=Pending"),
+            vec!["c"],
+        ),
         (None, Some("metadata.name=b"), vec!["b"]),
         (None, Some("metadata.name!=b"), vec!["a", "c"]),
     ];
@@ -99,7 +175,11 @@ async fn selectors_select_by_labels_and_fields() {
             field_selector: fields.map(str::to_owned),
             ..ListOptions::default()
         };
-        assert_eq!(names(&list(&server, "pods", options).await.unwrap()), expected, "{labels:?} {fields:?}");
+        assert_eq!(
+            names(&list(&server, "pods", options).await.unwrap()),
+            expected,
+            "{labels:?} {fields:?}"
+        );
     }
 }
 
@@ -108,11 +188,34 @@ async fn bad_options_are_refused_in_upstreams_words() {
     let server = testing::server().await;
     let none = ListOptions::default;
     let cases = [
-        (ListOptions { field_selector: Some("spec.x=1".into()), ..none() }, "field label not supported: spec.x"),
-        (ListOptions { resource_version: Some("x".into()), ..none() }, "invalid resource version"),
-        (ListOptions { resource_version_match: Some("Exact".into()), ..none() },
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"),
-        (ListOptions { label_selector: Some("a in".into()), ..none() }, "unable to parse requirement"),
+        (
+            ListOptions {
+                field_selector: Some("spec.x=1".into()),
+                ..none()
+            },
+            "field label not supported: spec.x",
+        ),
+        (
+            ListOptions {
+                resource_version: Some("x".into()),
+                ..none()
+            },
+            "invalid resource version",
+        ),
+        (
+            ListOptions {
+                resource_version_match: Some("Exact".into()),
+                ..none()
+            },
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        (
+            ListOptions {
+                label_selector: Some("a in".into()),
+                ..none()
+            },
+            "unable to parse requirement",
+        ),
     ];
     for (options, message) in cases {
         let status = list(&server, "pods", options).await.unwrap_err();

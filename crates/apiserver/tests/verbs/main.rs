@@ -1,5 +1,7 @@
 //! Each verb against the in-memory backend: what is stored, what is answered, what is refused and in which words.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
+
 mod access;
 mod applying;
 mod creating;
@@ -24,12 +26,21 @@ async fn get(server: &ApiServer, target: &Target) -> Result<Value, Status> {
 }
 
 async fn post(server: &ApiServer, target: &Target, value: Value) -> Result<Written, Status> {
-    server.create(&admin(), target, Body::from(value), &WriteOptions::default()).await
+    server
+        .create(
+            &admin(),
+            target,
+            Body::from(value),
+            &WriteOptions::default(),
+        )
+        .await
 }
 
 async fn put(server: &ApiServer, target: &Target, value: Value) -> Result<Value, Status> {
     let options = WriteOptions::default();
-    let written = server.update(&admin(), target, Body::from(value), &options).await?;
+    let written = server
+        .update(&admin(), target, Body::from(value), &options)
+        .await?;
     Ok(written.object.value())
 }
 
@@ -40,7 +51,9 @@ async fn patch(
     value: Value,
 ) -> Result<Value, Status> {
     let options = WriteOptions::default();
-    let written = server.patch(&admin(), target, format, Body::from(value), &options).await?;
+    let written = server
+        .patch(&admin(), target, format, Body::from(value), &options)
+        .await?;
     Ok(written.object.value())
 }
 
@@ -51,17 +64,28 @@ async fn apply(
     force: bool,
     value: Value,
 ) -> Result<Value, Status> {
-    let options = WriteOptions { field_manager: Some(manager.into()), ..WriteOptions::default() };
+    let options = WriteOptions {
+        field_manager: Some(manager.into()),
+        ..WriteOptions::default()
+    };
     let format = PatchType::Apply { force };
-    let written = server.patch(&admin(), target, format, Body::from(value), &options).await?;
+    let written = server
+        .patch(&admin(), target, format, Body::from(value), &options)
+        .await?;
     Ok(written.object.value())
 }
 
 async fn delete(server: &ApiServer, target: &Target) -> Result<Value, Status> {
-    let written = server.delete(&admin(), target, &DeleteOptions::default()).await?;
+    let written = server
+        .delete(&admin(), target, &DeleteOptions::default())
+        .await?;
     Ok(written.object.value())
 }
 
 fn revision(object: &Value) -> u64 {
-    object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+    object["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
 }

@@ -22,11 +22,19 @@ fn to(node: &str) -> Value {
 async fn a_pod_is_bound_once() {
     let server = testing::server().await;
     create(&server, "pods", "default", pod("web")).await;
-    assert_eq!(bind(&server, "web", to("n1")).await.unwrap()["status"], "Success");
-    let web = get(&server, &object("pods", "default", "web")).await.unwrap();
+    assert_eq!(
+        bind(&server, "web", to("n1")).await.unwrap()["status"],
+        "Success"
+    );
+    let web = get(&server, &object("pods", "default", "web"))
+        .await
+        .unwrap();
     assert_eq!(web["spec"]["nodeName"], "n1");
     let conditions = web["status"]["conditions"].as_array().unwrap();
-    let scheduled = conditions.iter().find(|c| c["type"] == "PodScheduled").unwrap();
+    let scheduled = conditions
+        .iter()
+        .find(|c| c["type"] == "PodScheduled")
+        .unwrap();
     assert_eq!(scheduled["status"], "True");
     let status = bind(&server, "web", to("n2")).await.unwrap_err();
     assert_eq!(status.reason, Reason::Conflict);
@@ -48,9 +56,18 @@ async fn a_binding_is_checked() {
         (json!({"kind": "Pod"}), Reason::BadRequest),
     ];
     for (binding, reason) in cases {
-        assert_eq!(bind(&server, "web", binding).await.unwrap_err().reason, reason);
+        assert_eq!(
+            bind(&server, "web", binding).await.unwrap_err().reason,
+            reason
+        );
     }
-    assert_eq!(bind(&server, "none", json!({"target": {"name": "n1"}})).await.unwrap_err().reason, Reason::NotFound);
+    assert_eq!(
+        bind(&server, "none", json!({"target": {"name": "n1"}}))
+            .await
+            .unwrap_err()
+            .reason,
+        Reason::NotFound
+    );
 }
 
 #[tokio::test]
@@ -60,7 +77,10 @@ async fn logs_of_a_pod_without_a_node_are_empty_and_options_are_checked() {
     let web = object("pods", "default", "web");
     let logs = async |options| server.logs(&admin(), &web, options).await;
     assert!(logs(LogOptions::default()).await.is_ok());
-    let bad = LogOptions { tail_lines: Some(-1), ..LogOptions::default() };
+    let bad = LogOptions {
+        tail_lines: Some(-1),
+        ..LogOptions::default()
+    };
     let status = logs(bad).await.err().unwrap();
     assert_eq!(status.details.unwrap().causes[0].field, "tailLines");
     bind(&server, "web", to("n1")).await.unwrap();
