@@ -107,10 +107,8 @@ impl Components {
 
     fn convert_all(&mut self, definitions: Map<String, Value>) {
         for (definition, schema) in definitions {
-            if !self.0.contains_key(&definition) {
-                let schema = convert_definition(&definition, schema);
-                self.0.insert(definition, schema);
-            }
+            let entry = self.0.entry(definition);
+            entry.or_insert_with_key(|definition| convert_definition(definition, schema));
         }
     }
 
