@@ -163,7 +163,9 @@ mod tests {
         };
         assert_eq!(pause(&mut queue), 5 * MS);
         assert_eq!(pause(&mut queue), 10 * MS);
-        (0..20).for_each(|_| drop(pause(&mut queue)));
+        for _ in 0..20 {
+            pause(&mut queue);
+        }
         assert_eq!(pause(&mut queue), RETRY_CAP);
         queue.succeeded(&"a");
         assert_eq!(pause(&mut queue), 5 * MS);
