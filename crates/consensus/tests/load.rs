@@ -1,5 +1,8 @@
 //! Throughput and latency of proposals and reads, printed; asserts only what must hold on any machine.
 
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/cluster.rs"]
 mod common;
 
 use std::time::Duration;

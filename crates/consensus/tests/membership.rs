@@ -1,5 +1,8 @@
 //! Replicas join, catch up by snapshot, vote and leave; archives are saved and restored; strangers stay outside.
 
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/cluster.rs"]
 mod common;
 
 use bytes::Bytes;

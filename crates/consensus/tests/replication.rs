@@ -1,5 +1,8 @@
 //! Writes, reads, restarts and changes of leader.
 
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/cluster.rs"]
 mod common;
 
 use std::sync::Arc;

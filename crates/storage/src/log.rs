@@ -203,7 +203,9 @@ impl Shared {
         let (mut entries, mut bytes) = (Vec::<Entry>::new(), 0);
         let mut next = range.start;
         let db = self.db.read();
-        let db = db.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?;
+        let db = db
+            .as_ref()
+            .ok_or_else(|| Error::Closed(self.path.clone()))?;
         for item in db.iterator_opt(mode, read) {
             let (key, value) = item.map_err(Error::database(&self.path))?;
             let entry = record::decode(&self.path, &key, &value)?;

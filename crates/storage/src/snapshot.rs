@@ -3,8 +3,10 @@
 //! One that arrives is written to `incoming-*`, every chunk and then every file is checked against the manifest,
 //! synced, and renamed as the last step: what bears a snapshot's name is whole.
 
+mod receiver;
+
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use kontiki_base::limits::SNAPSHOT_CHUNK_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::{DataDir, Error, LogId, Meta, StateStore, files};
+
+pub use receiver::Receiver;
 
 const MANIFEST: &str = "KONTIKI-SNAPSHOT";
 const INCOMING: &str = "incoming-";
@@ -209,114 +213,6 @@ impl SnapshotDir {
             }
         }
         files::sync_dir(to)
-    }
-}
-
-/// A snapshot that is arriving. Dropped before `finish`, it leaves nothing.
-pub struct Receiver {
-    dir: DataDir,
-    path: PathBuf,
-    manifest: Manifest,
-    open: Option<(usize, File, u64)>,
-    next: usize,
-    finished: bool,
-}
-
-impl Receiver {
-    /// Prepares for the files of a manifest. `tag` tells apart what arrives at the same time.
-    pub fn begin(dir: &DataDir, manifest: Manifest, tag: u64) -> Result<Self, Error> {
-        let path = dir.snapshots().join(format!("{INCOMING}{tag:016x}"));
-        files::remove_dir(&path)?;
-        files::make_dir(&path)?;
-        let dir = dir.clone();
-        Ok(Self {
-            dir,
-            path,
-            manifest,
-            open: None,
-            next: 0,
-            finished: false,
-        })
-    }
-
-    /// Takes the next chunk. Chunks come in the manifest's order, without gaps.
-    pub fn chunk(&mut self, name: &str, offset: u64, data: &[u8], sum: u32) -> Result<(), Error> {
-        let path = self.path.clone();
-        let damaged = |reason: &str| Error::damaged(&path, format!("{name}: {reason}"));
-        if crc32fast::hash(data) != sum {
-            return Err(damaged("chunk's checksum differs"));
-        }
-        if !self
-            .open
-            .as_ref()
-            .is_some_and(|(at, ..)| self.manifest.files[*at].name == name)
-        {
-            self.close_file()?;
-            self.skip_empty_files()?;
-            let expected = self.manifest.files.get(self.next);
-            if expected.is_none_or(|file| file.name != name) {
-                return Err(damaged("unexpected file"));
-            }
-            let file = files::create(&self.path.join(name))?;
-            self.open = Some((self.next, file, 0));
-            self.next += 1;
-        }
-        let Some((at, file, written)) = &mut self.open else {
-            return Err(damaged("no file"));
-        };
-        let size = self.manifest.files[*at].size_bytes;
-        if *written != offset || offset + data.len() as u64 > size {
-            return Err(damaged("chunk out of place"));
-        }
-        file.write_all(data).map_err(Error::io(&self.path))?;
-        *written += data.len() as u64;
-        Ok(())
-    }
-
-    /// Checks everything against the manifest, makes it durable and gives it its name.
-    pub fn finish(mut self) -> Result<SnapshotDir, Error> {
-        self.close_file()?;
-        self.skip_empty_files()?;
-        if self.next != self.manifest.files.len() {
-            return Err(Error::damaged(&self.path, "files are missing"));
-        }
-        for file in &self.manifest.files {
-            let path = self.path.join(&file.name);
-            if files::checksum(&path)? != (file.size_bytes, file.sum) {
-                return Err(Error::damaged(&path, "differs from the manifest"));
-            }
-        }
-        let snapshot = finish(&self.dir, &self.path, self.manifest.clone())?;
-        self.finished = true;
-        Ok(snapshot)
-    }
-
-    fn close_file(&mut self) -> Result<(), Error> {
-        match self.open.take() {
-            Some((_, file, _)) => file.sync_all().map_err(Error::io(&self.path)),
-            None => Ok(()),
-        }
-    }
-
-    fn skip_empty_files(&mut self) -> Result<(), Error> {
-        while let Some(file) = self
-            .manifest
-            .files
-            .get(self.next)
-            .filter(|f| f.size_bytes == 0)
-        {
-            files::create(&self.path.join(&file.name))?;
-            self.next += 1;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if !self.finished {
-            let _ = files::remove_dir(&self.path);
-        }
     }
 }
 

@@ -207,7 +207,9 @@ impl StateStore {
 
 impl Inner {
     fn db<'a>(&self, open: &'a Generation) -> Result<&'a DB, Error> {
-        open.db.as_ref().ok_or_else(|| Error::Closed(self.root.clone()))
+        open.db
+            .as_ref()
+            .ok_or_else(|| Error::Closed(self.root.clone()))
     }
 }
 
@@ -219,7 +221,11 @@ impl Generation {
             Some(bytes) => decode_meta(&path, &bytes)?,
             None => Meta::default(),
         };
-        Ok(Self { name, db: Some(db), meta })
+        Ok(Self {
+            name,
+            db: Some(db),
+            meta,
+        })
     }
 }
 

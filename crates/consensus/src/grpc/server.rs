@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use kontiki_base::limits;
 use kontiki_base::task::{TaskKind, spawn};
 use kontiki_proto::raft as proto;
@@ -56,7 +57,10 @@ impl Server {
         mut stopping: watch::Receiver<bool>,
     ) {
         let (accepted, connections) = mpsc::channel(16);
-        let accepting = spawn(TaskKind::Listener, accept(listener, keys, accepted));
+        let accepting = spawn(
+            TaskKind::Listener,
+            accept(listener, keys, accepted, stopping.clone()),
+        );
         let service = PeerServiceServer::new(self)
             .max_decoding_message_size(limits::RPC_MESSAGE_BYTES)
             .max_encoding_message_size(limits::RPC_MESSAGE_BYTES);
@@ -202,6 +206,7 @@ async fn accept(
     listener: TcpListener,
     keys: Arc<Keys>,
     accepted: mpsc::Sender<std::io::Result<PeerStream>>,
+    stopping: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -217,13 +222,19 @@ async fn accept(
             continue;
         };
         let (acceptor, accepted) = (TlsAcceptor::from(keys.server()), accepted.clone());
+        let mut stopping = stopping.clone();
         spawn(TaskKind::Connection, async move {
             match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, handshake(tcp, acceptor)).await {
                 Ok(Ok((id, stream))) => {
+                    let stopped = async move {
+                        let _ = stopping.wait_for(|stopping| *stopping).await;
+                    };
+                    let stopped = Some(stopped.boxed());
                     let _ = accepted
                         .send(Ok(PeerStream {
                             id,
                             stream,
+                            stopped,
                             _slot: slot,
                         }))
                         .await;
@@ -255,6 +266,8 @@ struct PeerId(ReplicaId);
 struct PeerStream {
     id: ReplicaId,
     stream: TlsStream<TcpStream>,
+    /// Cuts the connection when the replica stops; `None` once it has.
+    stopped: Option<BoxFuture<'static, ()>>,
     _slot: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -272,6 +285,14 @@ impl AsyncRead for PeerStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        let stopped = self
+            .stopped
+            .as_mut()
+            .is_none_or(|stop| stop.poll_unpin(context).is_ready());
+        if stopped {
+            self.stopped = None;
+            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

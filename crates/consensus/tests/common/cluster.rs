@@ -1,6 +1,6 @@
 //! Replicas in one process on loopback: real RocksDB in temporary directories, real TLS, ports chosen by the system.
 
-#![allow(dead_code)]
+#![allow(dead_code, missing_docs)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
