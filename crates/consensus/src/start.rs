@@ -135,7 +135,8 @@ fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
         election_timeout_min: ms(config.timing.election_min),
         election_timeout_max: ms(config.timing.election_max),
         enable_pre_vote: Some(true),
-        // A restarted leader stands for election like everyone else.
+        // A restarted leader stands for election like everyone else: in its old term it could reuse log ids, and its
+        // read index would miss what it acknowledged before.
         enable_leader_restore: Some(false),
         // Followers receive entries while the leader syncs them.
         broadcast_submitted_on_append: Some(true),

@@ -8,6 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Cluster, create};
+use kontiki_base::task::{TaskKind, spawn};
 use kontiki_consensus::Lane;
 use tokio::time::Instant;
 
@@ -30,7 +31,7 @@ async fn proposals_of_many_callers_share_entries_and_syncs() {
         let began = Instant::now();
         let tasks = (0..callers).map(|caller| {
             let replica = cluster.get(id).clone();
-            tokio::spawn(async move {
+            spawn(TaskKind::Command, async move {
                 let mut latencies = Vec::new();
                 for n in 0..each {
                     let began = Instant::now();

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use common::{Cluster, PATIENCE, create, key};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use kontiki_base::task::{TaskKind, spawn};
 use kontiki_consensus::{
     CallError, CallHandler, CallStream, Consensus, Lane, ProposeError, ReplicaId,
 };
@@ -107,7 +108,7 @@ async fn writes_go_on_while_leaders_come_and_go() {
     let old_term = cluster.get(first).leadership().borrow().term;
     let writer = {
         let replica = cluster.get(survivor).clone();
-        tokio::spawn(async move {
+        spawn(TaskKind::Command, async move {
             let mut written = Vec::new();
             for n in 0..200 {
                 let name = format!("w{n}");
@@ -181,6 +182,30 @@ async fn without_a_quorum_a_write_is_refused_or_unknown_and_a_read_fails() {
     let oversized = common::sized("big", kontiki_base::limits::OBJECT_BYTES + 1);
     let refused = cluster.get(leader).propose(oversized, Lane::User).await;
     assert_eq!(refused, Err(ProposeError::TooLarge));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_leader_leads_again_only_in_a_new_term() {
+    let mut cluster = Cluster::start(1).await;
+    let before = cluster.get(1).leadership().borrow().term;
+    cluster.write(1, "acknowledged").await.unwrap();
+    cluster.stop(1).await;
+    cluster.launch(1).await;
+    cluster.read(1).await;
+    cluster.leader().await;
+    let after = cluster.get(1).leadership().borrow().term;
+    assert!(
+        after > before,
+        "term {after} after {before}: its fences and read index would be stale"
+    );
+    assert!(
+        cluster
+            .get(1)
+            .store()
+            .snapshot()
+            .get(&key("acknowledged"))
+            .is_some()
+    );
 }
 
 struct Echo(Consensus);
