@@ -306,6 +306,18 @@ impl Runtime for Docker {
         }
         .boxed()
     }
+
+    fn remove_image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let client = self.client(CONTROL).await?;
+            let options = None::<bollard::query_parameters::RemoveImageOptions>;
+            match client.remove_image(reference, options, None).await.map_err(explain) {
+                Ok(_) | Err(Error::NotFound(_) | Error::Conflict(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
 }
 
 fn label_filters(labels: Vec<(&'static str, String)>) -> HashMap<String, Vec<String>> {

@@ -384,4 +384,8 @@ impl Runtime for Fake {
     fn load(&self, _archive: Bytes) -> BoxFuture<'_, Result<()>> {
         std::future::ready(self.with(|_| Ok(()))).boxed()
     }
+
+    fn remove_image<'a>(&'a self, _reference: &'a str) -> BoxFuture<'a, Result<()>> {
+        std::future::ready(self.with(|_| Ok(()))).boxed()
+    }
 }

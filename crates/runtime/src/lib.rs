@@ -73,4 +73,6 @@ pub trait Runtime: Send + Sync + 'static {
     fn pull<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Image>>;
     /// Loads an image archive made by [`images`].
     fn load(&self, archive: Bytes) -> BoxFuture<'_, Result<()>>;
+    /// Removes an image; one that is not there or that a container needs stays as it is.
+    fn remove_image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<()>>;
 }

@@ -128,14 +128,20 @@ fn fetch(target: &str) -> i32 {
         let parsed = address.parse().map_err(std::io::Error::other)?;
         let mut stream = TcpStream::connect_timeout(&parsed, IDLE)?;
         stream.set_read_timeout(Some(IDLE))?;
-        write!(stream, "GET /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
     match page() {
         Ok(answer) => {
-            print!("{}", answer.split_once("\r\n\r\n").map_or("", |(_, body)| body));
+            print!(
+                "{}",
+                answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+            );
             i32::from(!answer.starts_with("HTTP/1.1 200"))
         }
         Err(error) => {
@@ -146,9 +152,12 @@ fn fetch(target: &str) -> i32 {
 }
 
 fn pod_name() -> String {
-    std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| {
-        std::fs::read_to_string("/etc/hostname").map_or("unknown".into(), |name| name.trim().into())
-    })
+    std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| {
+            std::fs::read_to_string("/etc/hostname")
+                .map_or("unknown".into(), |name| name.trim().into())
+        })
 }
 
 /// SIGTERM without a signal crate: the one place with foreign calls.

@@ -1,0 +1,55 @@
+//! `kontiki bench`: measurements, each one file below `bench/` and one line in its list.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::bench::{BENCHES, Load};
+use crate::https::Client;
+use crate::{kubeconfig, output};
+
+/// Measure a cluster; works against any Kubernetes API server.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(BENCHES.iter().map(|b| b.name)))]
+    name: String,
+    /// Which cluster [default: $KUBECONFIG or ~/.kontiki/kubeconfig]
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// Connections
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Operations in all
+    #[arg(long, default_value_t = 20_000)]
+    count: usize,
+    /// Namespace to work in; made when missing, its objects are removed at the end
+    #[arg(long, default_value = "kontiki-bench")]
+    namespace: String,
+    /// A folder on the disk whose sync rate is printed beside the result
+    #[arg(long)]
+    disk: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one measurement and prints its figures.
+pub async fn run(args: Args) -> Result<()> {
+    let bench = BENCHES.iter().find(|bench| bench.name == args.name).context("no such bench")?;
+    let path = kubeconfig::locate(args.kubeconfig.as_deref());
+    let load = Load {
+        client: Client::new(kubeconfig::read(&path)?)?,
+        connections: args.connections.max(1),
+        count: args.count.max(1),
+        namespace: args.namespace,
+        disk: args.disk.unwrap_or_else(std::env::temp_dir),
+    };
+    let report = (bench.run)(load).await?;
+    if args.json {
+        output::json(&report.to_json(bench.name));
+    } else {
+        report.print(bench.name);
+    }
+    Ok(())
+}

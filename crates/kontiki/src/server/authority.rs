@@ -1,0 +1,48 @@
+//! The authorities as a server holds them, and what they give to machines that join.
+
+mod joins;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::identity::Identity;
+use crate::config::ServerConfig;
+use crate::kubeconfig;
+use crate::pki::{Authority, Pair, Subject};
+
+pub use joins::Joins;
+
+/// Both authorities of the cluster.
+pub struct Authorities {
+    /// Signs the gateway, users and nodes.
+    pub api: Authority,
+    /// Signs replicas.
+    pub peers: Authority,
+    dir: PathBuf,
+}
+
+impl Authorities {
+    /// Reads them from the data directory, or makes them at the first start of a cluster, together with an
+    /// administrator's kubeconfig.
+    pub fn load(config: &ServerConfig, _identity: &Identity) -> Result<Self> {
+        let dir = config.data_dir.join("pki");
+        let api = Authority::load_or_generate(&dir, "api-ca", "kontiki")?;
+        let peers = Authority::load_or_generate(&dir, "peer-ca", "kontiki-peers")?;
+        let kubeconfig = config.data_dir.join("kubeconfig");
+        let admin = api.ensure(&dir, "admin", &Subject::admin())?;
+        let server = format!("https://{}", config.advertise);
+        kubeconfig::write(&kubeconfig, &server, api.cert_pem(), &admin)?;
+        Ok(Self { api, peers, dir })
+    }
+
+    /// The gateway's certificate, made anew when due.
+    pub fn gateway_pair(&self, config: &ServerConfig) -> Result<Pair> {
+        self.api.ensure(&self.dir, "gateway", &Subject::gateway(&config.certificate_hosts()))
+    }
+
+    /// The peer port's certificate, made anew when due.
+    pub fn peer_pair(&self, _config: &ServerConfig, replica_id: u64) -> Result<Pair> {
+        self.peers.ensure(&self.dir, "peer", &Subject::peer(replica_id))
+    }
+}

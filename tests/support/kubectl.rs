@@ -1,0 +1,60 @@
+//! The real kubectl.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// kubectl on one cluster.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    /// kubectl with this kubeconfig.
+    pub fn new(kubeconfig: PathBuf) -> Self {
+        Self { kubeconfig }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
+        let mut command = Command::new(program);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(args).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it; its output, or its complaint as an error.
+    pub async fn run(&self, args: &[&str]) -> Result<String> {
+        let output = self.command(args).output().await.context("kubectl does not start")?;
+        if !output.status.success() {
+            bail!("kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs it with `-o json`.
+    pub async fn json(&self, args: &[&str]) -> Result<Value> {
+        let mut all = args.to_vec();
+        all.extend(["-o", "json"]);
+        Ok(serde_json::from_str(&self.run(&all).await?)?)
+    }
+
+    /// Applies a manifest.
+    pub async fn apply(&self, manifest: &str) -> Result<String> {
+        let mut command = self.command(&["apply", "-f", "-"]);
+        command.stdin(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().context("kubectl does not start")?;
+        let mut stdin = child.stdin.take().context("stdin is piped")?;
+        stdin.write_all(manifest.as_bytes()).await?;
+        drop(stdin);
+        let output = child.wait_with_output().await?;
+        if !output.status.success() {
+            bail!("kubectl apply: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
