@@ -32,9 +32,21 @@ const FLOORS: &[(&str, u8)] = &[
 
 /// Edges within a floor, each with its reason.
 const ALLOWED_EDGES: &[(&str, &str, &str)] = &[
-    ("kontiki-api", "kontiki-base", "errors and limits are below kinds"),
-    ("kontiki-controllers", "kontiki-state", "controllers read snapshots"),
-    ("kontiki-dispatcher", "kontiki-apiserver", "the dispatcher serves the tunnel that logs go through"),
+    (
+        "kontiki-api",
+        "kontiki-base",
+        "errors and limits are below kinds",
+    ),
+    (
+        "kontiki-controllers",
+        "kontiki-state",
+        "controllers read snapshots",
+    ),
+    (
+        "kontiki-dispatcher",
+        "kontiki-apiserver",
+        "the dispatcher serves the tunnel that logs go through",
+    ),
 ];
 
 /// Each of these is named by one crate only.
@@ -48,23 +60,38 @@ const OWNED: &[(&str, &str)] = &[
 const FILE_LINES: usize = 600;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
 }
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     metadata["packages"].as_array().unwrap().clone()
 }
 
 fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
     let all = package["dependencies"].as_array().unwrap();
-    all.iter().filter(|dep| dep["kind"] != "dev").map(|dep| dep["name"].as_str().unwrap())
+    all.iter()
+        .filter(|dep| dep["kind"] != "dev")
+        .map(|dep| dep["name"].as_str().unwrap())
 }
 
 /// All Rust files below a folder, build output aside.
@@ -86,7 +113,10 @@ fn project_sources() -> Vec<(PathBuf, String)> {
     let mut files = sources(&root.join("crates"));
     files.extend(sources(&root.join("tests")));
     assert!(files.len() > 100, "only {} files found", files.len());
-    files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    files
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -94,10 +124,13 @@ fn imports_go_down() {
     let floors: BTreeMap<_, _> = FLOORS.iter().copied().collect();
     for package in packages() {
         let name = package["name"].as_str().unwrap();
-        let floor = floors.get(name).unwrap_or_else(|| panic!("{name} has no floor"));
+        let floor = floors
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} has no floor"));
         for dependency in dependencies(&package).filter(|name| name.starts_with("kontiki")) {
-            let allowed =
-                ALLOWED_EDGES.iter().any(|(from, to, _)| (*from, *to) == (name, dependency));
+            let allowed = ALLOWED_EDGES
+                .iter()
+                .any(|(from, to, _)| (*from, *to) == (name, dependency));
             assert!(
                 floors[dependency] < *floor || allowed,
                 "{name} (floor {floor}) may not import {dependency} (floor {})",
@@ -113,7 +146,9 @@ fn engines_are_named_by_their_owner_only() {
         let name = package["name"].as_str().unwrap();
         for (engine, owner) in OWNED {
             assert!(
-                name == *owner || name == "kontiki-tests" || dependencies(&package).all(|dependency| dependency != *engine),
+                name == *owner
+                    || name == "kontiki-tests"
+                    || dependencies(&package).all(|dependency| dependency != *engine),
                 "{name} names {engine}, which belongs to {owner}"
             );
         }
@@ -122,7 +157,13 @@ fn engines_are_named_by_their_owner_only() {
 
 #[test]
 fn pure_crates_stay_pure() {
-    const IMPURE: &[&str] = &["tokio::", "tonic::", "axum::", "SystemTime::now", "Instant::now"];
+    const IMPURE: &[&str] = &[
+        "tokio::",
+        "tonic::",
+        "axum::",
+        "SystemTime::now",
+        "Instant::now",
+    ];
     for krate in ["state", "scheduler", "controllers"] {
         for path in sources(&root().join("crates").join(krate).join("src")) {
             let text = fs::read_to_string(&path).unwrap();
@@ -136,9 +177,17 @@ fn pure_crates_stay_pure() {
 #[test]
 fn every_file_says_what_it_is_and_stays_short() {
     for (path, text) in project_sources() {
-        assert!(text.starts_with("//!"), "{} opens without a header", path.display());
+        assert!(
+            text.starts_with("//!"),
+            "{} opens without a header",
+            path.display()
+        );
         let n_lines = text.lines().count();
-        assert!(n_lines <= FILE_LINES, "{} has {n_lines} lines", path.display());
+        assert!(
+            n_lines <= FILE_LINES,
+            "{} has {n_lines} lines",
+            path.display()
+        );
     }
 }
 
@@ -148,7 +197,11 @@ fn tests_are_not_ignored_and_threads_do_not_sleep_in_them() {
     for (path, text) in project_sources() {
         assert!(!text.contains(ignored), "{} ignores a test", path.display());
         let in_tests = path.starts_with(root().join("tests"));
-        assert!(!in_tests || !text.contains(sleep), "{} sleeps", path.display());
+        assert!(
+            !in_tests || !text.contains(sleep),
+            "{} sleeps",
+            path.display()
+        );
     }
 }
 
@@ -165,7 +218,11 @@ fn metric_names_are_spelled_in_the_catalog_only() {
     for (name, _, _) in kontiki_base::metrics::CATALOG {
         let quoted = format!("\"kontiki_{name}\"");
         for (path, text) in project_sources() {
-            assert!(path == metrics || !text.contains(&quoted), "{} pastes {name}", path.display());
+            assert!(
+                path == metrics || !text.contains(&quoted),
+                "{} pastes {name}",
+                path.display()
+            );
         }
     }
 }
@@ -175,18 +232,31 @@ fn the_architecture_page_names_every_crate() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     for entry in fs::read_dir(root().join("crates")).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
-        assert!(page.contains(&format!("`{name}`")), "ARCHITECTURE.md does not name {name}");
+        assert!(
+            page.contains(&format!("`{name}`")),
+            "ARCHITECTURE.md does not name {name}"
+        );
     }
 }
 
 #[test]
 fn invariants_name_tests_that_exist() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let all: String = project_sources().into_iter().map(|(_, text)| text).collect();
+    let all: String = project_sources()
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
     let mut n_named = 0;
-    for name in page.split("test:`").skip(1).filter_map(|rest| rest.split('`').next()) {
+    for name in page
+        .split("test:`")
+        .skip(1)
+        .filter_map(|rest| rest.split('`').next())
+    {
         n_named += 1;
-        assert!(all.contains(&format!("fn {name}(")), "ARCHITECTURE.md names {name}, which is no test");
+        assert!(
+            all.contains(&format!("fn {name}(")),
+            "ARCHITECTURE.md names {name}, which is no test"
+        );
     }
     assert!(n_named >= 5, "only {n_named} invariants name their test");
 }

@@ -17,8 +17,18 @@ fn compile(source: &Path, name: &str) {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it")).join(name);
     let status = Command::new(rustc)
-        .args(["--edition=2024", "--crate-type=bin", "-Copt-level=s", "-Cpanic=abort"])
-        .args(["-Clto=fat", "-Ccodegen-units=1", "-Cstrip=symbols", "-Ctarget-feature=+crt-static"])
+        .args([
+            "--edition=2024",
+            "--crate-type=bin",
+            "-Copt-level=s",
+            "-Cpanic=abort",
+        ])
+        .args([
+            "-Clto=fat",
+            "-Ccodegen-units=1",
+            "-Cstrip=symbols",
+            "-Ctarget-feature=+crt-static",
+        ])
         .args(["-Crelocation-model=static", "--crate-name", name])
         .arg("-o")
         .arg(&out)

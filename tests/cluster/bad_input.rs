@@ -10,7 +10,14 @@ use nix::sys::signal::Signal;
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Method, path, body, then the code and reason that upstream answers with, and words of the message.
-type Case = (&'static str, &'static str, String, u16, &'static str, &'static str);
+type Case = (
+    &'static str,
+    &'static str,
+    String,
+    u16,
+    &'static str,
+    &'static str,
+);
 
 fn cases() -> Vec<Case> {
     let config_map = |metadata: &str, rest: &str| {
@@ -67,16 +74,25 @@ async fn the_gateway_answers_bad_input_with_the_right_status() {
     for (method, path, body, code, reason, words) in cases() {
         let shown = &body[..body.len().min(60)];
         let mut connection = client.connect().await.unwrap();
-        let answer = connection.send(method, path, Bytes::from(body.clone())).await;
+        let answer = connection
+            .send(method, path, Bytes::from(body.clone()))
+            .await;
         let answer = answer.unwrap_or_else(|error| panic!("{method} {path} {shown}: {error:#}"));
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert_eq!(answer.code, code, "{method} {path} {shown}: {text}");
         if !reason.is_empty() {
             let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
             assert_eq!(status["reason"], reason, "{method} {path} {shown}: {text}");
-            assert!(status["message"].as_str().unwrap().contains(words), "{words}: {text}");
+            assert!(
+                status["message"].as_str().unwrap().contains(words),
+                "{words}: {text}"
+            );
         }
-        assert_eq!(client.get("/readyz").await.unwrap().code, 200, "after {method} {path} {shown}");
+        assert_eq!(
+            client.get("/readyz").await.unwrap().code,
+            200,
+            "after {method} {path} {shown}"
+        );
     }
 }
 
@@ -85,17 +101,33 @@ async fn a_stale_revision_is_a_conflict_and_changes_nothing() {
     let cluster = LocalCluster::up(1, 0);
     let mut connection = cluster.client().connect().await.unwrap();
     let body = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"1"}}"#;
-    let made = connection.send("POST", CONFIG_MAPS, Bytes::from(body)).await.unwrap();
+    let made = connection
+        .send("POST", CONFIG_MAPS, Bytes::from(body))
+        .await
+        .unwrap();
     let first = made.json().unwrap();
     let path = format!("{CONFIG_MAPS}/a");
     let mut second = first.clone();
     second["data"]["k"] = "2".into();
-    connection.send("PUT", &path, second.to_string().into()).await.unwrap().json().unwrap();
+    connection
+        .send("PUT", &path, second.to_string().into())
+        .await
+        .unwrap()
+        .json()
+        .unwrap();
     let mut stale = first;
     stale["data"]["k"] = "3".into();
-    let answer = connection.send("PUT", &path, stale.to_string().into()).await.unwrap();
+    let answer = connection
+        .send("PUT", &path, stale.to_string().into())
+        .await
+        .unwrap();
     assert_eq!(answer.code, 409);
-    let now = connection.send("GET", &path, Bytes::new()).await.unwrap().json().unwrap();
+    let now = connection
+        .send("GET", &path, Bytes::new())
+        .await
+        .unwrap()
+        .json()
+        .unwrap();
     assert_eq!(now["data"]["k"], "2");
 }
 
@@ -108,24 +140,51 @@ async fn strangers_learn_nothing() {
     assert_eq!(anonymous.get("/api/v1/pods").await.unwrap().code, 401);
     assert_eq!(anonymous.get("/livez").await.unwrap().code, 200);
     access.token = Some("wrong".into());
-    assert_eq!(Client::new(access.clone()).unwrap().get("/api/v1/pods").await.unwrap().code, 401);
+    assert_eq!(
+        Client::new(access.clone())
+            .unwrap()
+            .get("/api/v1/pods")
+            .await
+            .unwrap()
+            .code,
+        401
+    );
     let token = std::fs::read_to_string(cluster.layout.admin_token()).unwrap();
     access.token = Some(token);
-    assert_eq!(Client::new(access.clone()).unwrap().get("/api/v1/pods").await.unwrap().code, 200);
+    assert_eq!(
+        Client::new(access.clone())
+            .unwrap()
+            .get("/api/v1/pods")
+            .await
+            .unwrap()
+            .code,
+        200
+    );
     access.token = None;
 
     // A foreign authority's administrator does not get through the handshake.
     let foreign = Authority::generate("kontiki").unwrap();
     access.identity = Some(foreign.issue(&Subject::admin()).unwrap());
-    let refused = Client::new(access.clone()).unwrap().get("/api/v1/pods").await;
+    let refused = Client::new(access.clone())
+        .unwrap()
+        .get("/api/v1/pods")
+        .await;
     assert!(refused.is_err(), "{refused:?}");
 
     // A user of our own authority, without rights.
     let pki = cluster.layout.pki();
     let own = Authority::load_or_generate(&pki, "api-ca", "kontiki").unwrap();
-    let nobody = Subject { name: "nobody".into(), client: true, ..Subject::default() };
+    let nobody = Subject {
+        name: "nobody".into(),
+        client: true,
+        ..Subject::default()
+    };
     access.identity = Some(own.issue(&nobody).unwrap());
-    let answer = Client::new(access.clone()).unwrap().get("/api/v1/pods").await.unwrap();
+    let answer = Client::new(access.clone())
+        .unwrap()
+        .get("/api/v1/pods")
+        .await
+        .unwrap();
     assert_eq!(answer.code, 403, "{answer:?}");
 
     // Neither a node nor an administrator may speak on the Raft port.
@@ -141,7 +200,10 @@ async fn strangers_learn_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_join_tokens_and_missing_engines_are_one_line() {
     let cluster = LocalCluster::up(1, 0);
-    let endpoint = kubeconfig::read(&cluster.kubeconfig()).unwrap().endpoint().to_owned();
+    let endpoint = kubeconfig::read(&cluster.kubeconfig())
+        .unwrap()
+        .endpoint()
+        .to_owned();
     let folder = cluster.scratch().join("agent");
     let foreign = format!("K1.{}.abcdef.{}", "0".repeat(64), "0".repeat(32));
     let digest = kontiki::pki::digest_of_pem(
@@ -150,11 +212,22 @@ async fn wrong_join_tokens_and_missing_engines_are_one_line() {
     let unknown = format!("K1.{}.abcdef.{}", digest.unwrap(), "0".repeat(32));
     for token in ["nonsense", &foreign, &unknown] {
         let data_dir = folder.to_str().unwrap();
-        let args = ["agent", "--data-dir", data_dir, "--join", &endpoint, "--token", token];
+        let args = [
+            "agent",
+            "--data-dir",
+            data_dir,
+            "--join",
+            &endpoint,
+            "--token",
+            token,
+        ];
         let output = cluster.kontiki(&args);
         assert!(!output.status.success(), "{token}");
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(complaint.lines().any(|line| line.starts_with("kontiki: ")), "{complaint}");
+        assert!(
+            complaint.lines().any(|line| line.starts_with("kontiki: ")),
+            "{complaint}"
+        );
         assert!(!folder.join("pki/node.crt").exists());
     }
 }
@@ -170,7 +243,10 @@ async fn a_config_with_an_unknown_key_is_refused_by_name() {
         .unwrap();
     assert!(!output.status.success());
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(complaint.contains("peer-lisen") && complaint.trim().lines().count() == 1, "{complaint}");
+    assert!(
+        complaint.contains("peer-lisen") && complaint.trim().lines().count() == 1,
+        "{complaint}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,10 +257,14 @@ async fn a_truncated_log_refuses_to_start_and_the_others_go_on() {
     let name = format!("server-{victim}");
     let mut connection = cluster.client_of(leader).connect().await.unwrap();
     for idx in 0..50 {
-        let body = format!(
-            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"w-{idx}"}}}}"#
-        );
-        connection.send("POST", CONFIG_MAPS, body.into()).await.unwrap().json().unwrap();
+        let body =
+            format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"w-{idx}"}}}}"#);
+        connection
+            .send("POST", CONFIG_MAPS, body.into())
+            .await
+            .unwrap()
+            .json()
+            .unwrap();
     }
     eventually("the follower has a watermark beyond nothing", || async {
         let status = cluster.status()?;
@@ -195,12 +275,19 @@ async fn a_truncated_log_refuses_to_start_and_the_others_go_on() {
     // The log's files are emptied; the watermark beside them is not.
     let log = cluster.layout.data(&name).join("store/log");
     for entry in std::fs::read_dir(&log).unwrap().flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "log") {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "log")
+        {
             std::fs::write(entry.path(), b"").unwrap();
         }
     }
     let output = cluster.kontiki(&["up", "--detach"]);
-    assert!(!output.status.success(), "a replica that lost acknowledged entries must not vote");
+    assert!(
+        !output.status.success(),
+        "a replica that lost acknowledged entries must not vote"
+    );
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(complaint.contains(&name), "{complaint}");
 }

@@ -36,7 +36,10 @@ async fn write(client: Client, writer: usize, acknowledged: Acknowledged, stop: 
                 "apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": { "name": name }, "data": { "value": name },
             });
-            match connection.send("POST", PATH, Bytes::from(body.to_string())).await {
+            match connection
+                .send("POST", PATH, Bytes::from(body.to_string()))
+                .await
+            {
                 Ok(answer) if answer.code == 201 => {
                     acknowledged.lock().unwrap().insert(name);
                 }
@@ -69,16 +72,23 @@ async fn no_acknowledged_write_is_lost() {
     for round in 0..KILLS_OF_EACH {
         for server in 1..=3 {
             more_writes(&acknowledged).await;
-            cluster.signal(&format!("server-{server}"), Signal::SIGKILL).await;
+            cluster
+                .signal(&format!("server-{server}"), Signal::SIGKILL)
+                .await;
             more_writes(&acknowledged).await;
             cluster.up_again();
         }
-        eprintln!("round {round}: {} acknowledged", acknowledged.lock().unwrap().len());
+        eprintln!(
+            "round {round}: {} acknowledged",
+            acknowledged.lock().unwrap().len()
+        );
     }
     for _ in 0..KILLS_OF_ALL {
         more_writes(&acknowledged).await;
         for server in 1..=3 {
-            cluster.signal(&format!("server-{server}"), Signal::SIGKILL).await;
+            cluster
+                .signal(&format!("server-{server}"), Signal::SIGKILL)
+                .await;
         }
         cluster.up_again();
     }
@@ -91,12 +101,19 @@ async fn no_acknowledged_write_is_lost() {
     for server in 1..=3 {
         let stored = names(&cluster.client_of(server)).await;
         let lost: Vec<_> = acknowledged.difference(&stored).collect();
-        assert!(lost.is_empty(), "server-{server} lost {lost:?} of {}", acknowledged.len());
+        assert!(
+            lost.is_empty(),
+            "server-{server} lost {lost:?} of {}",
+            acknowledged.len()
+        );
     }
 }
 
 async fn names(client: &Client) -> BTreeSet<String> {
     let list = client.get(PATH).await.unwrap().json().unwrap();
     let items = list["items"].as_array().unwrap();
-    items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    items
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect()
 }

@@ -14,14 +14,19 @@ async fn writes_go_on_after_a_leader_kill() {
     let client = cluster.client();
     for kill in 0..KILLS {
         let leader = cluster.leader().await;
-        cluster.signal(&format!("server-{leader}"), Signal::SIGKILL).await;
+        cluster
+            .signal(&format!("server-{leader}"), Signal::SIGKILL)
+            .await;
         eventually("a write is acknowledged", || async {
             let body = json!({
                 "apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": { "generateName": format!("after-kill-{kill}-") },
             });
             let mut connection = client.connect().await.ok()?;
-            let answer = connection.send("POST", PATH, Bytes::from(body.to_string())).await.ok()?;
+            let answer = connection
+                .send("POST", PATH, Bytes::from(body.to_string()))
+                .await
+                .ok()?;
             (answer.code == 201).then_some(())
         })
         .await;
@@ -43,7 +48,10 @@ async fn a_paused_leader_is_replaced_and_its_writes_are_not_acknowledged() {
         });
         let client = cluster.client_of(other);
         let mut connection = client.connect().await.ok()?;
-        let answer = connection.send("POST", PATH, Bytes::from(body.to_string())).await.ok()?;
+        let answer = connection
+            .send("POST", PATH, Bytes::from(body.to_string()))
+            .await
+            .ok()?;
         (answer.code == 201).then_some(())
     })
     .await;
@@ -56,7 +64,9 @@ async fn a_paused_leader_is_replaced_and_its_writes_are_not_acknowledged() {
     .await;
     let items = read["items"].as_array().unwrap();
     let n_found = items.iter().filter(|item| {
-        item["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("while-paused-"))
+        item["metadata"]["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("while-paused-"))
     });
     assert!(n_found.count() >= 1);
 }

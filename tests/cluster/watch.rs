@@ -21,8 +21,12 @@ async fn write_all(client: Client, n_written: Arc<std::sync::atomic::AtomicUsize
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": format!("w-{idx:04}") },
         });
         loop {
-            let Ok(mut connection) = client.connect().await else { continue };
-            let sent = connection.send("POST", PATH, Bytes::from(body.to_string())).await;
+            let Ok(mut connection) = client.connect().await else {
+                continue;
+            };
+            let sent = connection
+                .send("POST", PATH, Bytes::from(body.to_string()))
+                .await;
             // After an unknown outcome the name may be taken: by this very write.
             if sent.is_ok_and(|answer| matches!(answer.code, 201 | 409)) {
                 break;
@@ -47,7 +51,11 @@ async fn follow(
         match event["type"].as_str().unwrap() {
             "ADDED" => {
                 let metadata = &event["object"]["metadata"];
-                let revision = metadata["resourceVersion"].as_str().unwrap().parse().unwrap();
+                let revision = metadata["resourceVersion"]
+                    .as_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap();
                 seen.push((metadata["name"].as_str().unwrap().to_owned(), revision));
             }
             "ERROR" => return Err(event["object"]["code"].as_u64().unwrap()),
@@ -65,11 +73,22 @@ async fn a_watch_resumes_on_another_replica_without_a_relist() {
     let cluster = LocalCluster::up(3, 0);
     let leader = cluster.leader().await;
     let other = leader % 3 + 1;
-    let list = cluster.client_of(leader).get(PATH).await.unwrap().json().unwrap();
-    let start = list["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let list = cluster
+        .client_of(leader)
+        .get(PATH)
+        .await
+        .unwrap()
+        .json()
+        .unwrap();
+    let start = list["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let n_written = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let writer =
-        spawn(TaskKind::Command, write_all(cluster.client_of(other), n_written.clone()));
+    let writer = spawn(
+        TaskKind::Command,
+        write_all(cluster.client_of(other), n_written.clone()),
+    );
     let killed = AtomicBool::new(false);
     let mut seen = Vec::new();
     // First on the leader, until it is killed in the middle of the writes.
@@ -81,18 +100,29 @@ async fn a_watch_resumes_on_another_replica_without_a_relist() {
         false
     })
     .await;
-    assert_eq!(first, Err(0), "the watch of the killed leader ends without a 410");
+    assert_eq!(
+        first,
+        Err(0),
+        "the watch of the killed leader ends without a 410"
+    );
     assert!(killed.load(Ordering::Relaxed));
     let is_last = |seen: &[(String, u64)]| {
-        seen.last().is_some_and(|(name, _)| *name == format!("w-{:04}", N_WRITES - 1))
+        seen.last()
+            .is_some_and(|(name, _)| *name == format!("w-{:04}", N_WRITES - 1))
     };
     let from = seen.last().unwrap().1.to_string();
     let second = follow(&cluster.client_of(other), &from, &mut seen, is_last).await;
     assert_eq!(second, Ok(()), "the resumed watch needs no relist");
     writer.await.unwrap();
-    let names: Vec<&str> =
-        seen.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with("w-")).collect();
+    let names: Vec<&str> = seen
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| name.starts_with("w-"))
+        .collect();
     let wanted: Vec<String> = (0..N_WRITES).map(|idx| format!("w-{idx:04}")).collect();
     assert_eq!(names, wanted, "every event once, in order");
-    assert!(seen.windows(2).all(|pair| pair[0].1 < pair[1].1), "revisions grow");
+    assert!(
+        seen.windows(2).all(|pair| pair[0].1 < pair[1].1),
+        "revisions grow"
+    );
 }

@@ -63,11 +63,16 @@ async fn containers_get_their_environment_and_tell_their_end() {
     kubectl.apply(PODS).await.unwrap();
 
     let done = eventually("the pod has run", || async {
-        pod(&cluster, "env").await.filter(|pod| pod["status"]["phase"] == "Succeeded")
+        pod(&cluster, "env")
+            .await
+            .filter(|pod| pod["status"]["phase"] == "Succeeded")
     })
     .await;
     let state = &done["status"]["containerStatuses"][0]["state"]["terminated"];
-    assert_eq!((state["exitCode"].as_i64(), state["reason"].as_str()), (Some(0), Some("Completed")));
+    assert_eq!(
+        (state["exitCode"].as_i64(), state["reason"].as_str()),
+        (Some(0), Some("Completed"))
+    );
     let log = kubectl.run(&["logs", "env"]).await.unwrap();
     assert!(log.contains("env"), "the log names the pod: {log:?}");
 
@@ -88,12 +93,19 @@ async fn containers_get_their_environment_and_tell_their_end() {
 
     eventually("the scheduler says why a pod is pending", || async {
         let events = kubectl
-            .json(&["get", "events", "--field-selector", "involvedObject.name=too-big"])
+            .json(&[
+                "get",
+                "events",
+                "--field-selector",
+                "involvedObject.name=too-big",
+            ])
             .await
             .ok()?;
         let told = events["items"].as_array()?.iter().any(|event| {
             event["reason"] == "FailedScheduling"
-                && event["message"].as_str().is_some_and(|text| text.contains("Insufficient memory"))
+                && event["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("Insufficient memory"))
         });
         told.then_some(())
     })

@@ -19,10 +19,27 @@ fn machine() -> Vec<String> {
         .filter_map(|line| line.split_whitespace().next())
         .map(|name| format!("link {name}"))
         .collect();
-    lines.extend(run("nft", &["list", "tables"]).lines().map(|table| format!("nft {table}")));
-    lines.extend(run("ip", &["route"]).lines().map(|route| format!("route {}", route.trim_end())));
-    lines.extend(run("iptables-save", &[]).lines().filter(|l| l.starts_with("-A")).map(Into::into));
-    lines.extend(run("ip", &["netns", "list"]).lines().map(|name| format!("netns {name}")));
+    lines.extend(
+        run("nft", &["list", "tables"])
+            .lines()
+            .map(|table| format!("nft {table}")),
+    );
+    lines.extend(
+        run("ip", &["route"])
+            .lines()
+            .map(|route| format!("route {}", route.trim_end())),
+    );
+    lines.extend(
+        run("iptables-save", &[])
+            .lines()
+            .filter(|l| l.starts_with("-A"))
+            .map(Into::into),
+    );
+    lines.extend(
+        run("ip", &["netns", "list"])
+            .lines()
+            .map(|name| format!("netns {name}")),
+    );
     lines.sort();
     lines
 }
@@ -38,10 +55,21 @@ async fn purge_leaves_no_trace() {
     let settings = cluster.settings();
     assert!(!containers(&cluster).is_empty());
     let output = cluster.kontiki(&["down", "--purge"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(machine(), before);
     let filter = format!("label=kontiki.cluster={}", settings.cluster_id);
-    let left = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output().unwrap();
-    assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
+    let left = Command::new("docker")
+        .args(["ps", "-aq", "--filter", &filter])
+        .output()
+        .unwrap();
+    assert!(
+        left.stdout.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&left.stdout)
+    );
     assert!(!cluster.layout.dir().exists());
 }

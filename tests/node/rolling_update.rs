@@ -8,7 +8,7 @@ use std::time::Duration;
 use kontiki_base::task::{TaskKind, spawn};
 use kontiki_tests::{LocalCluster, eventually};
 
-use crate::workload::{get, manifest, wait_ready};
+use crate::workload::{get, manifest, wait_ready, node_port};
 
 const REPLICAS: u64 = 6;
 const NODE_PORT: u16 = 31080;
@@ -20,9 +20,12 @@ const PACE: Duration = Duration::from_millis(100);
 async fn no_request_fails_during_a_rolling_update() {
     let cluster = LocalCluster::up(3, 2);
     let kubectl = cluster.kubectl();
-    kubectl.apply(&manifest("web", REPLICAS as u32, NODE_PORT)).await.unwrap();
+    kubectl
+        .apply(&manifest("web", REPLICAS as u32, NODE_PORT))
+        .await
+        .unwrap();
     wait_ready(&kubectl, "web", REPLICAS).await;
-    let address = format!("127.0.0.1:{NODE_PORT}");
+    let address = node_port(NODE_PORT);
     let seen = eventually("requests reach every pod", || async {
         let mut seen = BTreeSet::new();
         for _ in 0..REPLICAS * 10 {
@@ -33,8 +36,11 @@ async fn no_request_fails_during_a_rolling_update() {
     .await;
     assert!(seen.iter().all(|body| body.contains("v1")), "{seen:?}");
 
-    let (stop, n_sent, failed) =
-        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (stop, n_sent, failed) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let (stop, n_sent, failed) = (stop.clone(), n_sent.clone(), failed.clone());
@@ -51,8 +57,14 @@ async fn no_request_fails_during_a_rolling_update() {
             })
         })
         .collect();
-    kubectl.run(&["set", "image", "deployment/web", "web=kontiki-sample:v2"]).await.unwrap();
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=120s"]).await.unwrap();
+    kubectl
+        .run(&["set", "image", "deployment/web", "web=kontiki-sample:v2"])
+        .await
+        .unwrap();
+    kubectl
+        .run(&["rollout", "status", "deployment/web", "--timeout=120s"])
+        .await
+        .unwrap();
     eventually("only v2 answers", || async {
         let mut all_new = true;
         for _ in 0..REPLICAS * 5 {
@@ -65,14 +77,26 @@ async fn no_request_fails_during_a_rolling_update() {
     for client in clients {
         client.await.unwrap();
     }
-    let (sent, failed) = (n_sent.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+    let (sent, failed) = (
+        n_sent.load(Ordering::Relaxed),
+        failed.load(Ordering::Relaxed),
+    );
     assert!(sent > 100, "only {sent} requests were sent");
     assert_eq!(failed, 0, "of {sent} requests");
 
-    let history = kubectl.run(&["rollout", "history", "deployment/web"]).await.unwrap();
+    let history = kubectl
+        .run(&["rollout", "history", "deployment/web"])
+        .await
+        .unwrap();
     assert!(history.contains('2'), "{history}");
-    kubectl.run(&["rollout", "undo", "deployment/web"]).await.unwrap();
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=120s"]).await.unwrap();
+    kubectl
+        .run(&["rollout", "undo", "deployment/web"])
+        .await
+        .unwrap();
+    kubectl
+        .run(&["rollout", "status", "deployment/web", "--timeout=120s"])
+        .await
+        .unwrap();
     let body = get(&address).await.unwrap_or_default();
     assert!(body.contains("v1") || body.contains("v2"), "{body}");
 }

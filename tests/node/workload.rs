@@ -43,8 +43,7 @@ pub async fn wait_ready(kubectl: &Kubectl, name: &str, replicas: u64) {
     eventually("the deployment is ready", || async {
         let deployment = kubectl.json(&["get", "deployment", name]).await.ok()?;
         let status = &deployment["status"];
-        (status["readyReplicas"] == replicas && status["updatedReplicas"] == replicas)
-            .then_some(())
+        (status["readyReplicas"] == replicas && status["updatedReplicas"] == replicas).then_some(())
     })
     .await;
 }
@@ -59,9 +58,15 @@ pub fn containers(cluster: &LocalCluster) -> Containers {
         .args(["ps", "--no-trunc", "-q", "--filter", &filter])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let ids = String::from_utf8(output.stdout).unwrap();
-    ids.lines().map(|id| (id.to_owned(), started_at(id))).collect()
+    ids.lines()
+        .map(|id| (id.to_owned(), started_at(id)))
+        .collect()
 }
 
 fn started_at(id: &str) -> String {
@@ -74,8 +79,16 @@ fn started_at(id: &str) -> String {
 
 /// Pods with a label, by name.
 pub async fn pods(kubectl: &Kubectl, app: &str) -> Vec<Value> {
-    let list = kubectl.json(&["get", "pods", "-l", &format!("app={app}")]).await.unwrap();
+    let list = kubectl
+        .json(&["get", "pods", "-l", &format!("app={app}")])
+        .await
+        .unwrap();
     list["items"].as_array().unwrap().clone()
+}
+
+/// Where a NodePort answers: at the node's address, not at loopback.
+pub fn node_port(port: u16) -> String {
+    format!("{}:{port}", kontiki::config::primary_address())
 }
 
 /// One GET on a connection of its own; the answer's body, or none when anything fails.
@@ -83,7 +96,9 @@ pub async fn get(address: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let request = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: sample\r\nConnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: sample\r\nConnection: close\r\n\r\n")
+            .await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer)

@@ -31,7 +31,9 @@ pub async fn work(world: Arc<World>, client: u64, until: Instant) {
 }
 
 async fn read(world: &World, replica: Id, key: Key) {
-    let (Some(raft), Some(machine)) = (world.raft(replica), world.machine(replica)) else { return };
+    let (Some(raft), Some(machine)) = (world.raft(replica), world.machine(replica)) else {
+        return;
+    };
     let asked = world.oracle.now();
     let barrier = tokio::time::timeout(TIMEOUT, raft.ensure_linearizable(ReadPolicy::ReadIndex));
     if !matches!(barrier.await, Ok(Ok(_))) {
@@ -40,11 +42,18 @@ async fn read(world: &World, replica: Id, key: Key) {
     let snapshot = machine.replica.lock().state.snapshot();
     let object = snapshot.get(&key);
     let found = object.map(|object| (content(&object.bytes), object.revision));
-    world.oracle.read(Read { key, asked, store: snapshot.revision(), found });
+    world.oracle.read(Read {
+        key,
+        asked,
+        store: snapshot.revision(),
+        found,
+    });
 }
 
 async fn write(world: &World, replica: Id, key: Key, unique: String) {
-    let (Some(raft), Some(machine)) = (world.raft(replica), world.machine(replica)) else { return };
+    let (Some(raft), Some(machine)) = (world.raft(replica), world.machine(replica)) else {
+        return;
+    };
     // What this replica has may be old: preconditions must hold all the same.
     let stored = machine.replica.lock().state.snapshot().get(&key);
     let body = |uid: &str| {
@@ -53,27 +62,54 @@ async fn write(world: &World, replica: Id, key: Key, unique: String) {
         });
         bytes::Bytes::from(value.to_string())
     };
-    let header = |uid: &str| Header { uid: uid.into(), ..Header::default() };
+    let header = |uid: &str| Header {
+        uid: uid.into(),
+        ..Header::default()
+    };
     let (op, written) = match &stored {
         None => {
-            let op = Op::Create { key: key.clone(), header: header(&unique), bytes: body(&unique) };
+            let op = Op::Create {
+                key: key.clone(),
+                header: header(&unique),
+                bytes: body(&unique),
+            };
             (op, Some(unique.clone()))
         }
         Some(object) => {
             let uid = &object.header.uid;
-            let pre = Precondition { uid: Some(uid.clone()), revision: Some(object.revision) };
+            let pre = Precondition {
+                uid: Some(uid.clone()),
+                revision: Some(object.revision),
+            };
             if world.below(4) == 0 {
-                (Op::Delete { key: key.clone(), pre }, None)
+                (
+                    Op::Delete {
+                        key: key.clone(),
+                        pre,
+                    },
+                    None,
+                )
             } else {
-                let op =
-                    Op::Update { key: key.clone(), pre, header: header(uid), bytes: body(uid) };
+                let op = Op::Update {
+                    key: key.clone(),
+                    pre,
+                    header: header(uid),
+                    bytes: body(uid),
+                };
                 (op, Some(unique.clone()))
             }
         }
     };
-    let command = Command::Batch { proposals: vec![Proposal::batch(vec![op])] };
+    let command = Command::Batch {
+        proposals: vec![Proposal::batch(vec![op])],
+    };
     let asked = world.oracle.now();
-    let unknown = Write { key: key.clone(), content: written, asked, told: None };
+    let unknown = Write {
+        key: key.clone(),
+        content: written,
+        asked,
+        told: None,
+    };
     let proposed = raft.client_write(Data(command.encode()));
     match tokio::time::timeout(TIMEOUT, proposed).await {
         Ok(Ok(answer)) => told(world, unknown, &answer.data.0),
@@ -88,7 +124,10 @@ fn told(world: &World, write: Write, answer: &[u8]) {
     let now = world.oracle.now();
     match results.first().unwrap() {
         OpResult::Done { revision, .. } => {
-            world.oracle.wrote(Write { told: Some((now, *revision)), ..write });
+            world.oracle.wrote(Write {
+                told: Some((now, *revision)),
+                ..write
+            });
         }
         OpResult::Conflict { current, .. } => {
             world.oracle.refused(write.key, write.asked, *current);

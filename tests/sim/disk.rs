@@ -36,7 +36,10 @@ pub struct Durable {
 }
 
 /// A change of what survives, and whom to tell.
-type Write = (Box<dyn FnOnce(&mut Durable) + Send>, Box<dyn FnOnce() + Send>);
+type Write = (
+    Box<dyn FnOnce(&mut Durable) + Send>,
+    Box<dyn FnOnce() + Send>,
+);
 
 /// One life of one replica's disk: it ends with the crash.
 #[derive(Clone)]
@@ -53,15 +56,14 @@ impl Disk {
     /// The disk after a crash or at the first start.
     pub fn open(world: Arc<World>, id: Id, life: u64, durable: Arc<Mutex<Durable>>) -> Self {
         let (writes, mut queue) = mpsc::unbounded_channel::<Write>();
-        // A replica that led never resumes: its term's entries may have been committed by others while its own disk
-        // was behind. As a follower it must win a new term. (openraft would let it lead on in the same one.)
-        if let Some(vote) = &mut durable.lock().vote
-            && vote.leader_id.voted_for == id
-        {
-            vote.committed = false;
-        }
         let seen = Arc::new(Mutex::new(durable.lock().clone()));
-        let disk = Self { world, id, durable, seen, writes };
+        let disk = Self {
+            world,
+            id,
+            durable,
+            seen,
+            writes,
+        };
         let (world, durable) = (disk.world.clone(), disk.durable.clone());
         crate::world::spawn(async move {
             while let Some((write, tell)) = queue.recv().await {
@@ -111,7 +113,12 @@ impl RaftLogReader<TypeConfig> for Disk {
         &mut self,
         range: R,
     ) -> Result<Vec<Entry>, io::Error> {
-        Ok(self.read(|disk| disk.log.range(range).map(|(_, entry)| entry.clone()).collect()))
+        Ok(self.read(|disk| {
+            disk.log
+                .range(range)
+                .map(|(_, entry)| entry.clone())
+                .collect()
+        }))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -125,7 +132,12 @@ impl RaftLogStorage<TypeConfig> for Disk {
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         Ok(self.read(|disk| LogState {
             last_purged_log_id: disk.purged,
-            last_log_id: disk.log.values().next_back().map(|entry| entry.log_id).or(disk.purged),
+            last_log_id: disk
+                .log
+                .values()
+                .next_back()
+                .map(|entry| entry.log_id)
+                .or(disk.purged),
         }))
     }
 
@@ -171,7 +183,10 @@ impl RaftLogStorage<TypeConfig> for Disk {
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         let newest = self.world.machine_image(self.id);
         self.write_durable(move |disk| {
-            if disk.machine.applied.is_none_or(|applied| applied.index < upto.index)
+            if disk
+                .machine
+                .applied
+                .is_none_or(|applied| applied.index < upto.index)
                 && let Some(newest) = &newest
             {
                 disk.machine = newest.clone();

@@ -25,9 +25,16 @@ pub struct Replica {
 impl Replica {
     /// As it was on disk.
     pub fn load(image: &Image) -> Self {
-        let objects = image.objects.iter().map(|object| Object::decode(&object.encode()).unwrap());
+        let objects = image
+            .objects
+            .iter()
+            .map(|object| Object::decode(&object.encode()).unwrap());
         let state = State::load(image.origin, objects).unwrap();
-        Self { state, applied: image.applied, membership: image.membership.clone() }
+        Self {
+            state,
+            applied: image.applied,
+            membership: image.membership.clone(),
+        }
     }
 
     /// As it goes to disk.
@@ -82,7 +89,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
                         answer = Answer(OpResult::encode_all(first));
                     }
                 }
-                self.disk.world.oracle.applied(self.disk.id, id.index, &replica.state);
+                self.disk
+                    .world
+                    .oracle
+                    .applied(self.disk.id, id.index, &replica.state);
             }
             if let Some(responder) = responder {
                 responder.send(answer);
@@ -90,7 +100,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         if self.disk.world.below(FLUSH_ONE_IN) == 0 {
             let image = self.replica.lock().image();
-            self.disk.write(move |disk| disk.machine = image.clone(), || ());
+            self.disk
+                .write(move |disk| disk.machine = image.clone(), || ());
         }
         Ok(())
     }
@@ -127,13 +138,20 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let image = self.replica.lock().image();
         let built = image.clone();
-        self.disk.write_durable(move |disk| disk.snapshot = Some(built.clone())).await;
+        self.disk
+            .write_durable(move |disk| disk.snapshot = Some(built.clone()))
+            .await;
         Ok(snapshot(image))
     }
 }
 
 fn snapshot(image: Image) -> Snapshot {
-    let meta =
-        SnapshotMeta { last_log_id: image.applied, last_membership: image.membership.clone() };
-    Snapshot { meta, snapshot: image }
+    let meta = SnapshotMeta {
+        last_log_id: image.applied,
+        last_membership: image.membership.clone(),
+    };
+    Snapshot {
+        meta,
+        snapshot: image,
+    }
 }

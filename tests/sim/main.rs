@@ -49,7 +49,10 @@ fn run_part(part: u64) {
     eprintln!("{total:#?}");
     assert!(total.acknowledged > 20 * SEEDS / PARTS, "{total:#?}");
     assert!(total.crashes > SEEDS / PARTS, "{total:#?}");
-    assert!(total.dropped > 0 && total.duplicated > 0 && total.partitions > 0, "{total:#?}");
+    assert!(
+        total.dropped > 0 && total.duplicated > 0 && total.partitions > 0,
+        "{total:#?}"
+    );
     assert!(total.unknown > 0 && total.reads > 0, "{total:#?}");
     assert!(total.snapshots > 0, "{total:#?}");
 }

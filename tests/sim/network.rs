@@ -30,7 +30,10 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: Id, _node: &EmptyNode) -> Link {
-        Link { network: self.clone(), to: target }
+        Link {
+            network: self.clone(),
+            to: target,
+        }
     }
 }
 
@@ -54,7 +57,9 @@ impl Link {
         let world = &self.network.world;
         let lost = || RpcError::from(Unreachable::new(&std::io::Error::other("lost")));
         let exchange = async {
-            let target = world.deliver(self.network.from, self.network.life, self.to).await?;
+            let target = world
+                .deliver(self.network.from, self.network.life, self.to)
+                .await?;
             if world.duplicates() {
                 crate::world::spawn({
                     let (again, delay) = (deliver(target.clone()), world.below(50));
@@ -65,7 +70,9 @@ impl Link {
                 });
             }
             let answer = deliver(target).await?;
-            world.deliver(self.to, world.life(self.to), self.network.from).await?;
+            world
+                .deliver(self.to, world.life(self.to), self.network.from)
+                .await?;
             Some(answer)
         };
         match tokio::time::timeout(timeout, exchange).await {

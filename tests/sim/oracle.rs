@@ -86,13 +86,30 @@ impl Oracle {
         let mut seen = self.0.lock();
         let hash = state.hash();
         let (first, expected) = *seen.hashes.entry(index).or_insert((id, hash));
-        assert_eq!(hash, expected, "replicas {first} and {id} differ after index {index}");
+        assert_eq!(
+            hash, expected,
+            "replicas {first} and {id} differ after index {index}"
+        );
         let origin = state.origin();
         let since = origin.revision.saturating_sub(4);
-        for event in state.events_since("things", since, usize::MAX).unwrap_or_default() {
-            let entry = (event.kind, event.object.key.clone(), content(&event.object.bytes));
-            let known = seen.order.entry(event.revision).or_insert_with(|| entry.clone());
-            assert_eq!(*known, entry, "revision {} differs on replica {id}", event.revision);
+        for event in state
+            .events_since("things", since, usize::MAX)
+            .unwrap_or_default()
+        {
+            let entry = (
+                event.kind,
+                event.object.key.clone(),
+                content(&event.object.bytes),
+            );
+            let known = seen
+                .order
+                .entry(event.revision)
+                .or_insert_with(|| entry.clone());
+            assert_eq!(
+                *known, entry,
+                "revision {} differs on replica {id}",
+                event.revision
+            );
         }
     }
 
@@ -108,7 +125,10 @@ impl Oracle {
         for (key, asked, current) in &seen.refusals {
             let (_, on, _) = &seen.order[current];
             assert_eq!(on, key, "a refusal names a revision of another object");
-            let replaced = seen.order.range(current + 1..).find(|(_, (_, on, _))| on == key);
+            let replaced = seen
+                .order
+                .range(current + 1..)
+                .find(|(_, (_, on, _))| on == key);
             let floor = floor(&seen, *asked);
             assert!(
                 replaced.is_none_or(|(revision, _)| *revision > floor),
@@ -116,7 +136,10 @@ impl Oracle {
             );
         }
         for (key, expected) in end_of(&seen) {
-            let found = last.snapshot().get(&key).map(|object| content(&object.bytes));
+            let found = last
+                .snapshot()
+                .get(&key)
+                .map(|object| content(&object.bytes));
             assert_eq!(found, expected, "{key:?} at the end");
         }
         outcome.acknowledged += seen.writes.iter().filter(|w| w.told.is_some()).count() as u64;
@@ -130,7 +153,10 @@ impl Oracle {
 /// The highest revision that anybody was told of before a moment.
 fn floor(seen: &Seen, moment: u64) -> Revision {
     let told = seen.writes.iter().filter_map(|write| write.told);
-    told.filter(|(at, _)| *at < moment).map(|(_, revision)| revision).max().unwrap_or(0)
+    told.filter(|(at, _)| *at < moment)
+        .map(|(_, revision)| revision)
+        .max()
+        .unwrap_or(0)
 }
 
 fn check_write(seen: &Seen, write: &Write) {
@@ -142,27 +168,45 @@ fn check_write(seen: &Seen, write: &Write) {
             }
     });
     let revisions: Vec<Revision> = committed.map(|(revision, _)| *revision).collect();
-    assert!(revisions.len() <= 1, "{write:?} is committed twice: {revisions:?}");
+    assert!(
+        revisions.len() <= 1,
+        "{write:?} is committed twice: {revisions:?}"
+    );
     let floor = floor(seen, write.asked);
     if let Some((_, revision)) = write.told {
-        let (kind, key, content) =
-            seen.order.get(&revision).unwrap_or_else(|| panic!("{write:?} is lost"));
+        let (kind, key, content) = seen
+            .order
+            .get(&revision)
+            .unwrap_or_else(|| panic!("{write:?} is lost"));
         assert_eq!(key, &write.key);
         match &write.content {
             Some(written) => assert_eq!(content, written, "{write:?}"),
             None => assert_eq!(*kind, EventKind::Deleted, "{write:?}"),
         }
-        assert!(revision > floor, "{write:?} comes before {floor}, told earlier");
+        assert!(
+            revision > floor,
+            "{write:?} comes before {floor}, told earlier"
+        );
     }
     if let Some(revision) = revisions.first() {
-        assert!(*revision > floor, "{write:?} is committed at {revision}, before it was asked");
+        assert!(
+            *revision > floor,
+            "{write:?} is committed at {revision}, before it was asked"
+        );
     }
 }
 
 fn check_read(seen: &Seen, read: &Read) {
     let floor = floor(seen, read.asked);
-    assert!(read.store >= floor, "{read:?} is stale: {floor} was told before it was asked");
-    let newest = seen.order.range(..=read.store).rev().find(|(_, (_, key, _))| *key == read.key);
+    assert!(
+        read.store >= floor,
+        "{read:?} is stale: {floor} was told before it was asked"
+    );
+    let newest = seen
+        .order
+        .range(..=read.store)
+        .rev()
+        .find(|(_, (_, key, _))| *key == read.key);
     let expected = newest.and_then(|(revision, (kind, _, content))| {
         (*kind != EventKind::Deleted).then(|| (content.clone(), *revision))
     });

@@ -96,8 +96,9 @@ impl World {
         for id in 1..=REPLICAS {
             world.start(id).await;
         }
-        let members: BTreeMap<Id, EmptyNode> =
-            (1..=REPLICAS).map(|id| (id, EmptyNode::default())).collect();
+        let members: BTreeMap<Id, EmptyNode> = (1..=REPLICAS)
+            .map(|id| (id, EmptyNode::default()))
+            .collect();
         world.raft(1).unwrap().initialize(members).await.unwrap();
         *world.faulty.lock() = true;
         let stop = tokio::time::Instant::now() + FAULTS;
@@ -136,17 +137,24 @@ impl World {
 
     /// The running Raft of a replica.
     pub fn raft(&self, id: Id) -> Option<Raft> {
-        self.seats.lock()[&id].running.as_ref().map(|(raft, _)| raft.clone())
+        self.seats.lock()[&id]
+            .running
+            .as_ref()
+            .map(|(raft, _)| raft.clone())
     }
 
     /// The running state of a replica.
     pub fn machine(&self, id: Id) -> Option<Machine> {
-        self.seats.lock()[&id].running.as_ref().map(|(_, machine)| machine.clone())
+        self.seats.lock()[&id]
+            .running
+            .as_ref()
+            .map(|(_, machine)| machine.clone())
     }
 
     /// The newest state of a running replica.
     pub fn machine_image(&self, id: Id) -> Option<Image> {
-        self.machine(id).map(|machine| machine.replica.lock().image())
+        self.machine(id)
+            .map(|machine| machine.replica.lock().image())
     }
 
     async fn start(self: &Arc<Self>, id: Id) {
@@ -158,20 +166,30 @@ impl World {
         };
         let replica = Replica::load(&durable.lock().machine);
         let disk = Disk::open(self.clone(), id, life, durable);
-        let machine = Machine { replica: Arc::new(Mutex::new(replica)), disk: disk.clone() };
-        let network = Network { world: self.clone(), from: id, life };
+        let machine = Machine {
+            replica: Arc::new(Mutex::new(replica)),
+            disk: disk.clone(),
+        };
+        let network = Network {
+            world: self.clone(),
+            from: id,
+            life,
+        };
         let config = openraft::Config {
             cluster_name: "simulation".into(),
             heartbeat_interval: 50,
             election_timeout_min: 200,
             election_timeout_max: 400,
             enable_pre_vote: Some(true),
+            enable_leader_restore: Some(false),
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(30),
             max_in_snapshot_log_to_keep: 10,
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().unwrap());
-        let raft = Raft::new(id, config, network, disk, machine.clone()).await.unwrap();
+        let raft = Raft::new(id, config, network, disk, machine.clone())
+            .await
+            .unwrap();
         let mut seats = self.seats.lock();
         let seat = seats.get_mut(&id).unwrap();
         // It may have crashed while it started.
@@ -237,8 +255,9 @@ impl World {
                 1 => {
                     let alone = 1 + self.below(REPLICAS);
                     let others = (1..=REPLICAS).filter(|id| *id != alone);
-                    *self.cut.lock() =
-                        others.map(|other| (alone.min(other), alone.max(other))).collect();
+                    *self.cut.lock() = others
+                        .map(|other| (alone.min(other), alone.max(other)))
+                        .collect();
                     self.outcome.lock().partitions += 1;
                 }
                 2 => self.cut.lock().clear(),
@@ -266,7 +285,14 @@ impl World {
             loop {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 let applied: BTreeSet<_> = (1..=REPLICAS)
-                    .map(|id| self.machine(id).unwrap().replica.lock().applied.map(|id| id.index))
+                    .map(|id| {
+                        self.machine(id)
+                            .unwrap()
+                            .replica
+                            .lock()
+                            .applied
+                            .map(|id| id.index)
+                    })
                     .collect();
                 let led = self.raft(1).unwrap().current_leader().await.is_some();
                 if applied.len() == 1 && led {
@@ -276,17 +302,21 @@ impl World {
         };
         if tokio::time::timeout(HEAL, agreed).await.is_err() {
             for id in 1..=REPLICAS {
-                eprintln!("replica {id}: {}", self.raft(id).unwrap().metrics().borrow_watched());
+                eprintln!(
+                    "replica {id}: {}",
+                    self.raft(id).unwrap().metrics().borrow_watched()
+                );
             }
             panic!("replicas do not agree though faults ended");
         }
     }
 
     async fn finish(&self) -> Outcome {
-        let machines: Vec<Machine> =
-            (1..=REPLICAS).map(|id| self.machine(id).unwrap()).collect();
-        let hashes: BTreeSet<u64> =
-            machines.iter().map(|machine| machine.replica.lock().state.hash()).collect();
+        let machines: Vec<Machine> = (1..=REPLICAS).map(|id| self.machine(id).unwrap()).collect();
+        let hashes: BTreeSet<u64> = machines
+            .iter()
+            .map(|machine| machine.replica.lock().state.hash())
+            .collect();
         assert_eq!(hashes.len(), 1, "replicas differ at the same index");
         let replica = machines[0].replica.lock();
         let mut outcome = self.outcome.lock().clone();

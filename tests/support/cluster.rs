@@ -25,11 +25,23 @@ impl LocalCluster {
     /// Starts so many replicas and nodes on free ports.
     pub fn up(servers: u32, nodes: u32) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::Builder::new().prefix("kontiki-test-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("kontiki-test-")
+            .tempdir()
+            .unwrap();
         let layout = Layout::new(&folder.path().join("cluster"));
         let cluster = Self { folder, layout };
         let (servers, nodes) = (servers.to_string(), nodes.to_string());
-        let args = ["up", "--detach", "--port", "0", "--servers", &servers, "--nodes", &nodes];
+        let args = [
+            "up",
+            "--detach",
+            "--port",
+            "0",
+            "--servers",
+            &servers,
+            "--nodes",
+            &nodes,
+        ];
         let output = cluster.kontiki(&args);
         assert!(output.status.success(), "up failed: {}", text(&output));
         cluster
@@ -44,7 +56,9 @@ impl LocalCluster {
     /// Runs a `kontiki` command on this cluster's data directory.
     pub fn kontiki(&self, args: &[&str]) -> Output {
         let mut command = Command::new(kontiki_binary());
-        command.args(args).env("KUBECONFIG", self.layout.kubeconfig());
+        command
+            .args(args)
+            .env("KUBECONFIG", self.layout.kubeconfig());
         if matches!(args.first(), Some(&"up" | &"down")) {
             command.arg("--data-dir").arg(self.layout.dir());
         }
@@ -92,7 +106,9 @@ impl LocalCluster {
     /// Sends a signal to a process of the cluster and, for SIGKILL, waits until it is gone.
     pub async fn signal(&self, name: &str, signal: Signal) {
         let process = self.process(name);
-        let pid = process.pid().unwrap_or_else(|| panic!("{name} does not run"));
+        let pid = process
+            .pid()
+            .unwrap_or_else(|| panic!("{name} does not run"));
         kill(pid, signal).unwrap();
         if signal == Signal::SIGKILL {
             eventually("the killed process is gone", || async {
@@ -129,7 +145,11 @@ fn text(output: &Output) -> String {
 impl Drop for LocalCluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for entry in std::fs::read_dir(self.layout.logs()).into_iter().flatten().flatten() {
+            for entry in std::fs::read_dir(self.layout.logs())
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
                 let tail: Vec<&str> = log.lines().rev().take(15).collect();
                 eprintln!("--- end of {}", entry.path().display());

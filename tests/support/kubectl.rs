@@ -22,15 +22,26 @@ impl Kubectl {
     fn command(&self, args: &[&str]) -> Command {
         let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
         let mut command = Command::new(program);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).args(args).kill_on_drop(true);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(args)
+            .kill_on_drop(true);
         command
     }
 
     /// Runs it; its output, or its complaint as an error.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
-        let output = self.command(args).output().await.context("kubectl does not start")?;
+        let output = self
+            .command(args)
+            .output()
+            .await
+            .context("kubectl does not start")?;
         if !output.status.success() {
-            bail!("kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "kubectl {args:?}: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -46,14 +57,19 @@ impl Kubectl {
     pub async fn apply(&self, manifest: &str) -> Result<String> {
         let mut command = self.command(&["apply", "-f", "-"]);
         command.stdin(std::process::Stdio::piped());
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
         let mut child = command.spawn().context("kubectl does not start")?;
         let mut stdin = child.stdin.take().context("stdin is piped")?;
         stdin.write_all(manifest.as_bytes()).await?;
         drop(stdin);
         let output = child.wait_with_output().await?;
         if !output.status.success() {
-            bail!("kubectl apply: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "kubectl apply: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -15,7 +15,10 @@ pub fn kontiki_binary() -> std::path::PathBuf {
         None => {
             let test = std::env::current_exe().expect("a test has a path");
             // target/debug/deps/test-hash -> target/debug/kontiki
-            let folder = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+            let folder = test
+                .ancestors()
+                .nth(2)
+                .expect("tests lie in target/PROFILE/deps");
             folder.join("kontiki")
         }
     }

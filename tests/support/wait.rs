@@ -27,7 +27,10 @@ pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
         if let Some(value) = check().await {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {patience:?} in vain: {what}"
+        );
         tokio::time::sleep(POLL).await;
     }
 }

@@ -25,7 +25,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data_dir = PathBuf::from("/tmp/kontiki-try");
     let docker = Docker::new(DEFAULT_SOCKET);
     for version in ["v1", "v2"] {
-        docker.load(kontiki_runtime::images::build_sample(version)).await?;
+        docker
+            .load(kontiki_runtime::images::build_sample(version))
+            .await?;
     }
     let node = Arc::new(Node {
         name: "try".into(),
@@ -67,7 +69,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let kind = json["kind"].as_str().unwrap_or("Pod").to_lowercase();
         let resource = format!("{kind}s");
         let object_json = json.to_string().into();
-        changes.push(AssignmentChange { resource, namespace, name, uid, revision: 1, object_json });
+        changes.push(AssignmentChange {
+            resource,
+            namespace,
+            name,
+            uid,
+            revision: 1,
+            object_json,
+        });
     }
     let pods = Pods::new(Arc::clone(&node));
     drop(spawn(TaskKind::Agent, Arc::clone(&pods).watch_engine()));
@@ -100,7 +109,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             for event in batch.events_json {
                 let event: serde_json::Value = serde_json::from_slice(&event)?;
-                println!("  {} {} {}", event["type"], event["reason"], event["message"]);
+                println!(
+                    "  {} {} {}",
+                    event["type"], event["reason"], event["message"]
+                );
             }
         }
     }

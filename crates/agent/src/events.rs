@@ -38,7 +38,12 @@ struct Seen {
 impl Recorder {
     /// A recorder for a node.
     pub fn new(node_name: String, clock: SharedClock, outbox: Arc<Outbox>) -> Self {
-        Self { node_name, clock, outbox, seen: Mutex::default() }
+        Self {
+            node_name,
+            clock,
+            outbox,
+            seen: Mutex::default(),
+        }
     }
 
     /// `Normal` about a pod, or one of its containers.
@@ -51,14 +56,7 @@ impl Recorder {
         self.record(pod, container, "Warning", reason, message);
     }
 
-    fn record(
-        &self,
-        pod: &Pod,
-        container: Option<&str>,
-        kind: &str,
-        reason: &str,
-        message: &str,
-    ) {
+    fn record(&self, pod: &Pod, container: Option<&str>, kind: &str, reason: &str, message: &str) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let mut object = json!({
@@ -106,7 +104,11 @@ impl Recorder {
         if all.len() >= REMEMBERED {
             all.clear();
         }
-        let fresh = Seen { first_ms: now_ms, last_ms: now_ms, count: 0 };
+        let fresh = Seen {
+            first_ms: now_ms,
+            last_ms: now_ms,
+            count: 0,
+        };
         let seen = all.entry(key).or_insert(fresh);
         if now_ms.saturating_sub(seen.last_ms) >= FORGET_MS {
             *seen = fresh;
@@ -121,7 +123,10 @@ impl Recorder {
 fn field_path(pod: &Pod, container: &str) -> String {
     let spec = pod.spec.as_ref();
     let inits = spec.and_then(|spec| spec.init_containers.as_ref());
-    let init = inits.into_iter().flatten().any(|init| init.name == container);
+    let init = inits
+        .into_iter()
+        .flatten()
+        .any(|init| init.name == container);
     let list = if init { "initContainers" } else { "containers" };
     format!("spec.{list}{{{container}}}")
 }
@@ -143,7 +148,11 @@ mod tests {
         let sent = outbox.take().unwrap().events_json;
         let counts: Vec<u64> = sent
             .iter()
-            .map(|json| serde_json::from_slice::<Value>(json).unwrap()["count"].as_u64().unwrap())
+            .map(|json| {
+                serde_json::from_slice::<Value>(json).unwrap()["count"]
+                    .as_u64()
+                    .unwrap()
+            })
             .collect();
         assert_eq!(counts, [1, 2, 4, 8]);
     }

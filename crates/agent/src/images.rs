@@ -53,25 +53,41 @@ pub async fn ensure(node: &Node, pod: &Pod, container: &Container) -> Result<Ima
             "Failed to apply default image tag \"{reference}\": couldn't parse image name \
              \"{reference}\": invalid reference format"
         );
-        node.events.warning(pod, Some(&container.name), "InspectFailed", &message);
-        return Err(NoImage { reason: "InvalidImageName", message, retry_ms: None });
+        node.events
+            .warning(pod, Some(&container.name), "InspectFailed", &message);
+        return Err(NoImage {
+            reason: "InvalidImageName",
+            message,
+            retry_ms: None,
+        });
     }
-    let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
-    let local = node.runtime.image(&reference).await.map_err(|error| unreachable(node, &error))?;
+    let policy = container
+        .image_pull_policy
+        .as_deref()
+        .unwrap_or("IfNotPresent");
+    let local = node
+        .runtime
+        .image(&reference)
+        .await
+        .map_err(|error| unreachable(node, &error))?;
     match (policy, local) {
         ("IfNotPresent" | "Never", Some(image)) => {
-            let message =
-                format!("Container image \"{reference}\" already present on machine");
-            node.events.normal(pod, Some(&container.name), "Pulled", &message);
+            let message = format!("Container image \"{reference}\" already present on machine");
+            node.events
+                .normal(pod, Some(&container.name), "Pulled", &message);
             Ok(image)
         }
         ("Never", None) => {
-            let message = format!(
-                "Container image \"{reference}\" is not present with pull policy of Never"
-            );
-            node.events.warning(pod, Some(&container.name), "ErrImageNeverPull", &message);
+            let message =
+                format!("Container image \"{reference}\" is not present with pull policy of Never");
+            node.events
+                .warning(pod, Some(&container.name), "ErrImageNeverPull", &message);
             let retry_ms = Some(node.now_ms() + FIRST_MS);
-            Err(NoImage { reason: "ErrImageNeverPull", message, retry_ms })
+            Err(NoImage {
+                reason: "ErrImageNeverPull",
+                message,
+                retry_ms,
+            })
         }
         _ => pull(node, pod, container, &reference).await,
     }
@@ -83,17 +99,29 @@ async fn pull(
     container: &Container,
     reference: &str,
 ) -> Result<Image, NoImage> {
-    let key = (pod.metadata.uid.clone().unwrap_or_default(), reference.to_owned());
+    let key = (
+        pod.metadata.uid.clone().unwrap_or_default(),
+        reference.to_owned(),
+    );
     let name = Some(container.name.as_str());
     if let Some(failure) = node.pulls.failed.lock().get(&key).copied() {
         let retry_ms = failure.at_ms + failure.delay_ms;
         if node.now_ms() < retry_ms {
             let message = format!("Back-off pulling image \"{reference}\"");
             node.events.normal(pod, name, "BackOff", &message);
-            return Err(NoImage { reason: "ImagePullBackOff", message, retry_ms: Some(retry_ms) });
+            return Err(NoImage {
+                reason: "ImagePullBackOff",
+                message,
+                retry_ms: Some(retry_ms),
+            });
         }
     }
-    node.events.normal(pod, name, "Pulling", &format!("Pulling image \"{reference}\""));
+    node.events.normal(
+        pod,
+        name,
+        "Pulling",
+        &format!("Pulling image \"{reference}\""),
+    );
     let started_ms = node.now_ms();
     match pull_alone(node, reference).await {
         Ok(image) => {
@@ -110,22 +138,40 @@ async fn pull(
             let message = format!("failed to pull image \"{reference}\": {error}");
             let said = format!("Failed to pull image \"{reference}\": {error}");
             node.events.warning(pod, name, "Failed", &said);
-            node.events.warning(pod, name, "Failed", "Error: ErrImagePull");
+            node.events
+                .warning(pod, name, "Failed", "Error: ErrImagePull");
             let now_ms = node.now_ms();
             let mut failed = node.pulls.failed.lock();
-            let delay_ms =
-                failed.get(&key).map_or(FIRST_MS, |last| (last.delay_ms * 2).min(CAP_MS));
-            failed.insert(key, Failure { delay_ms, at_ms: now_ms });
+            let delay_ms = failed
+                .get(&key)
+                .map_or(FIRST_MS, |last| (last.delay_ms * 2).min(CAP_MS));
+            failed.insert(
+                key,
+                Failure {
+                    delay_ms,
+                    at_ms: now_ms,
+                },
+            );
             // Soon again, to show the back-off as such.
             let retry_ms = Some(now_ms + 1000);
-            Err(NoImage { reason: "ErrImagePull", message, retry_ms })
+            Err(NoImage {
+                reason: "ErrImagePull",
+                message,
+                retry_ms,
+            })
         }
     }
 }
 
 /// Pods that want the same image wait for one pull.
 async fn pull_alone(node: &Node, reference: &str) -> Result<Image, RuntimeError> {
-    let lock = Arc::clone(node.pulls.running.lock().entry(reference.to_owned()).or_default());
+    let lock = Arc::clone(
+        node.pulls
+            .running
+            .lock()
+            .entry(reference.to_owned())
+            .or_default(),
+    );
     let _turn = lock.lock().await;
     let result = node.runtime.pull(reference).await;
     node.pulls.running.lock().remove(reference);
@@ -134,7 +180,11 @@ async fn pull_alone(node: &Node, reference: &str) -> Result<Image, RuntimeError>
 
 fn unreachable(node: &Node, error: &RuntimeError) -> NoImage {
     let retry_ms = Some(node.now_ms() + 1000);
-    NoImage { reason: "ImageInspectError", message: error.to_string(), retry_ms }
+    NoImage {
+        reason: "ImageInspectError",
+        message: error.to_string(),
+        retry_ms,
+    }
 }
 
 /// A cheap check before the engine is bothered: repository in lower case, no spaces.
@@ -146,9 +196,15 @@ fn is_reference(reference: &str) -> bool {
     let repository = path.split('@').next().unwrap_or("");
     let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/:".contains(c);
     // A registry's host may have capitals; the rest may not.
-    let rest = repository.split_once('/').map_or(repository, |(first, rest)| {
-        if first.contains('.') || first.contains(':') { rest } else { repository }
-    });
+    let rest = repository
+        .split_once('/')
+        .map_or(repository, |(first, rest)| {
+            if first.contains('.') || first.contains(':') {
+                rest
+            } else {
+                repository
+            }
+        });
     !rest.is_empty()
         && rest.chars().all(ok)
         && !rest.contains("//")
@@ -170,7 +226,13 @@ mod tests {
 
     #[test]
     fn references_are_checked_before_the_engine_is_asked() {
-        for good in ["nginx", "nginx:1.27", "host:5000/a/b:v1", "Reg.io/a@sha256:00", "a/b_c-d"] {
+        for good in [
+            "nginx",
+            "nginx:1.27",
+            "host:5000/a/b:v1",
+            "Reg.io/a@sha256:00",
+            "a/b_c-d",
+        ] {
             assert!(is_reference(good), "{good}");
         }
         for bad in ["", "Nginx", "a b", "nginx:", "a//b"] {

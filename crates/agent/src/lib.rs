@@ -97,14 +97,19 @@ impl Agent {
         let network_changed = Arc::new(Notify::new());
         let _loops = [
             Loop(spawn(TaskKind::Agent, Arc::clone(&pods).watch_engine())),
-            Loop(spawn(TaskKind::Network, follow_network(Arc::clone(&node), Arc::clone(&network_changed)))),
+            Loop(spawn(
+                TaskKind::Network,
+                follow_network(Arc::clone(&node), Arc::clone(&network_changed)),
+            )),
         ];
         session::run(&config, node, pods, network_changed, shutdown).await
     }
 
     /// Takes away every container, link, rule and folder of this node.
     pub async fn cleanup(config: &AgentConfig) -> Result<(), Error> {
-        let Some(cluster_id) = known_cluster(config)? else { return Ok(()) };
+        let Some(cluster_id) = known_cluster(config)? else {
+            return Ok(());
+        };
         let node = build_node(config, cluster_id).await?;
         let engine = pods::remove_everything(&node).await;
         // The network goes even when the engine is away.
@@ -143,7 +148,9 @@ pub(crate) async fn build_node(
         None if hollow => hollow::address(&config.node_name),
         None => own_address().await?,
     };
-    let capacity = config.capacity.unwrap_or_else(|| machine::capacity(&config.data_dir));
+    let capacity = config
+        .capacity
+        .unwrap_or_else(|| machine::capacity(&config.data_dir));
     Ok(Arc::new(Node {
         name: config.node_name.clone(),
         cluster_id,
@@ -193,7 +200,10 @@ fn remember_cluster(config: &AgentConfig, cluster_id: &str) -> Result<(), Error>
 }
 
 fn data_dir(path: &Path, why: std::io::Error) -> Error {
-    Error::DataDir { path: path.display().to_string(), why }
+    Error::DataDir {
+        path: path.display().to_string(),
+        why,
+    }
 }
 
 /// Keeps routes and services in line with the mirror, for ever.
@@ -206,7 +216,9 @@ async fn follow_network(node: Arc<Node>, changed: Arc<Notify>) {
     loop {
         changed.notified().await;
         tokio::time::sleep(GATHER).await;
-        let Some(wanted) = services::network(&node) else { continue };
+        let Some(wanted) = services::network(&node) else {
+            continue;
+        };
         let mut failure = None;
         if configured.as_ref() != Some(&wanted) {
             match node.network.configure(wanted.clone()).await {

@@ -12,7 +12,11 @@ pub fn boot_id() -> String {
 /// The machine's id.
 pub fn machine_id() -> String {
     let id = read("/etc/machine-id");
-    if id.is_empty() { read("/var/lib/dbus/machine-id") } else { id }
+    if id.is_empty() {
+        read("/var/lib/dbus/machine-id")
+    } else {
+        id
+    }
 }
 
 /// `amd64`, `arm64`: Go's words, as nodes are labelled.
@@ -34,14 +38,23 @@ pub fn capacity(data_dir: &Path) -> Capacity {
 /// A line of `/proc/meminfo`, in bytes.
 pub fn memory_bytes(name: &str) -> u64 {
     let text = read("/proc/meminfo");
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')));
+    let line = text.lines().find(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(':'))
+    });
     let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
+    number
+        .and_then(|number| number.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 /// Size and free space of the disk that holds a path, in bytes.
 pub fn disk(path: &Path) -> (u64, u64) {
-    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let existing = path
+        .ancestors()
+        .find(|folder| folder.exists())
+        .unwrap_or(Path::new("/"));
     nix::sys::statvfs::statvfs(existing).map_or((0, 0), |stat| {
         let block = stat.fragment_size();
         (stat.blocks() * block, stat.blocks_available() * block)
@@ -49,5 +62,8 @@ pub fn disk(path: &Path) -> (u64, u64) {
 }
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    std::fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }

@@ -61,7 +61,12 @@ impl Mirror {
         let mut objects = self.0.lock();
         if complete {
             objects.clear();
-            touched = Touched { pods: true, config: true, services: true, nodes: true };
+            touched = Touched {
+                pods: true,
+                config: true,
+                services: true,
+                nodes: true,
+            };
         }
         for change in changes {
             match change.resource.as_str() {
@@ -75,15 +80,24 @@ impl Mirror {
             let key = (change.resource, change.namespace, change.name);
             if change.object_json.is_empty() {
                 // A removal names the object that it means: its successor may be here already.
-                if objects.get(&key).is_some_and(|stored| {
-                    change.uid.is_empty() || stored.uid == change.uid
-                }) {
+                if objects
+                    .get(&key)
+                    .is_some_and(|stored| change.uid.is_empty() || stored.uid == change.uid)
+                {
                     objects.remove(&key);
                 }
                 continue;
             }
-            let pod = if is_pod { parse_pod(&change.object_json) } else { None };
-            let stored = Stored { uid: change.uid, json: change.object_json, pod };
+            let pod = if is_pod {
+                parse_pod(&change.object_json)
+            } else {
+                None
+            };
+            let stored = Stored {
+                uid: change.uid,
+                json: change.object_json,
+                pod,
+            };
             objects.insert(key, stored);
         }
         touched
@@ -108,8 +122,9 @@ impl Mirror {
 
     /// All objects of a resource, parsed.
     pub fn list<T: DeserializeOwned>(&self, resource: &str) -> Vec<T> {
-        let texts: Vec<Bytes> =
-            in_resource(&self.0.lock(), resource).map(|(_, stored)| stored.json.clone()).collect();
+        let texts: Vec<Bytes> = in_resource(&self.0.lock(), resource)
+            .map(|(_, stored)| stored.json.clone())
+            .collect();
         texts.iter().filter_map(|json| parse(json)).collect()
     }
 }
@@ -119,7 +134,9 @@ fn in_resource<'a>(
     resource: &'a str,
 ) -> impl Iterator<Item = (&'a Key, &'a Stored)> {
     let first = (resource.to_owned(), String::new(), String::new());
-    objects.range(first..).take_while(move |(key, _)| key.0 == resource)
+    objects
+        .range(first..)
+        .take_while(move |(key, _)| key.0 == resource)
 }
 
 fn parse_pod(json: &Bytes) -> Option<Arc<Pod>> {
@@ -162,7 +179,10 @@ mod tests {
         mirror.apply(true, vec![change("a", "1", true), change("b", "2", true)]);
         assert_eq!(uids(&mirror), ["1", "2"]);
         mirror.apply(false, vec![change("a", "3", true)]);
-        mirror.apply(false, vec![change("a", "1", false), change("b", "2", false)]);
+        mirror.apply(
+            false,
+            vec![change("a", "1", false), change("b", "2", false)],
+        );
         assert_eq!(uids(&mirror), ["3"]);
         let touched = mirror.apply(true, Vec::new());
         assert!(touched.services && uids(&mirror).is_empty());

@@ -66,7 +66,10 @@ pub struct Node {
 impl Node {
     /// Labels by which this node's containers are found.
     pub fn own_labels(&self) -> Vec<(&'static str, String)> {
-        vec![(labels::CLUSTER, self.cluster_id.clone()), (labels::NODE, self.name.clone())]
+        vec![
+            (labels::CLUSTER, self.cluster_id.clone()),
+            (labels::NODE, self.name.clone()),
+        ]
     }
 
     /// Labels by which the containers of one pod are found.

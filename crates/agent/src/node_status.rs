@@ -99,7 +99,13 @@ pub fn status(config: &AgentConfig, node: &Node, health: &Health, now_ms: u64) -
         "pods": capacity.pods.to_string(),
     });
     let hollow = !node.writes_files;
-    let or = |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
+    let or = |text: &str, other: &str| {
+        if text.is_empty() {
+            other.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     json!({
         "capacity": resources,
         "allocatable": resources,
@@ -125,7 +131,11 @@ pub fn status(config: &AgentConfig, node: &Node, health: &Health, now_ms: u64) -
 }
 
 fn cpu(milli: u64) -> String {
-    if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{milli}m") }
+    if milli.is_multiple_of(1000) {
+        (milli / 1000).to_string()
+    } else {
+        format!("{milli}m")
+    }
 }
 
 /// Conditions; the server keeps the transition times of those that did not change.
@@ -142,18 +152,48 @@ fn conditions(health: &Health, now_ms: u64) -> Value {
         })
     };
     let memory = if health.memory_pressure {
-        one("MemoryPressure", true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+        one(
+            "MemoryPressure",
+            true,
+            "KubeletHasInsufficientMemory",
+            "kubelet has insufficient memory available",
+        )
     } else {
-        one("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
+        one(
+            "MemoryPressure",
+            false,
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        )
     };
     let disk = if health.disk_pressure {
-        one("DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure")
+        one(
+            "DiskPressure",
+            true,
+            "KubeletHasDiskPressure",
+            "kubelet has disk pressure",
+        )
     } else {
-        one("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+        one(
+            "DiskPressure",
+            false,
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        )
     };
-    let pid = one("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available");
+    let pid = one(
+        "PIDPressure",
+        false,
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+    );
     let ready = match &health.not_ready {
-        None => one("Ready", true, "KubeletReady", "kubelet is posting ready status"),
+        None => one(
+            "Ready",
+            true,
+            "KubeletReady",
+            "kubelet is posting ready status",
+        ),
         Some(why) => one("Ready", false, "KubeletNotReady", why),
     };
     json!([memory, disk, pid, ready])

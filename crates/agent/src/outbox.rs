@@ -89,7 +89,11 @@ impl Outbox {
         let n_events = inner.events.len().min(BATCH_EVENTS);
         let events_json = inner.events.drain(..n_events).collect();
         let node_status_json = inner.node.take();
-        let batch = StatusBatch { pods, node_status_json, events_json };
+        let batch = StatusBatch {
+            pods,
+            node_status_json,
+            events_json,
+        };
         inner.in_flight.push_back(batch.clone());
         Some(batch)
     }
@@ -138,7 +142,11 @@ mod tests {
 
     fn update(uid: &str, status: &'static str) -> PodStatusUpdate {
         let status_json = Bytes::from_static(status.as_bytes());
-        PodStatusUpdate { uid: uid.into(), status_json, ..PodStatusUpdate::default() }
+        PodStatusUpdate {
+            uid: uid.into(),
+            status_json,
+            ..PodStatusUpdate::default()
+        }
     }
 
     #[test]
@@ -160,7 +168,10 @@ mod tests {
         outbox.committed(1);
         outbox.put_pod(update("b", "2"));
         outbox.restart();
-        assert_eq!(outbox.take().unwrap().pods, [update("b", "2"), update("c", "1")]);
+        assert_eq!(
+            outbox.take().unwrap().pods,
+            [update("b", "2"), update("c", "1")]
+        );
         outbox.committed(1);
         outbox.restart();
         assert!(outbox.take().is_none());

@@ -39,14 +39,20 @@ struct Entry {
 impl Drop for Pods {
     fn drop(&mut self) {
         // The agent ends; containers go on.
-        self.workers.get_mut().values().for_each(|entry| entry.task.abort());
+        self.workers
+            .get_mut()
+            .values()
+            .for_each(|entry| entry.task.abort());
     }
 }
 
 impl Pods {
     /// No workers yet.
     pub fn new(node: Arc<Node>) -> Arc<Self> {
-        Arc::new(Self { node, workers: Mutex::default() })
+        Arc::new(Self {
+            node,
+            workers: Mutex::default(),
+        })
     }
 
     /// Brings the workers in line with what is assigned.
@@ -85,7 +91,11 @@ impl Pods {
 
     fn employ(&self, pod: Arc<Pod>) -> Entry {
         let mailbox = Arc::new(Mailbox::default());
-        let worker = Worker::new(Arc::clone(&self.node), Arc::clone(&mailbox), Arc::clone(&pod));
+        let worker = Worker::new(
+            Arc::clone(&self.node),
+            Arc::clone(&mailbox),
+            Arc::clone(&pod),
+        );
         let task = spawn(TaskKind::PodWorker, worker.run());
         Entry { mailbox, pod, task }
     }
@@ -93,7 +103,9 @@ impl Pods {
     /// Pods that have a worker which is not done.
     pub fn running_uids(&self) -> Vec<String> {
         let workers = self.workers.lock();
-        let busy = workers.iter().filter(|(_, entry)| !entry.task.is_finished());
+        let busy = workers
+            .iter()
+            .filter(|(_, entry)| !entry.task.is_finished());
         busy.map(|(uid, _)| uid.clone()).collect()
     }
 
@@ -102,7 +114,9 @@ impl Pods {
     pub async fn sweep(&self) -> Result<(), RuntimeError> {
         let found = self.node.runtime.list(self.node.own_labels()).await?;
         for line in found {
-            let Some(uid) = line.labels.get(labels::POD_UID) else { continue };
+            let Some(uid) = line.labels.get(labels::POD_UID) else {
+                continue;
+            };
             let mut workers = self.workers.lock();
             if workers.contains_key(uid) {
                 continue;
@@ -167,9 +181,12 @@ impl Pods {
 
     fn relist(&self) {
         let workers = self.workers.lock();
-        workers.values().filter(|entry| !entry.task.is_finished()).for_each(|entry| {
-            entry.mailbox.relist();
-        });
+        workers
+            .values()
+            .filter(|entry| !entry.task.is_finished())
+            .for_each(|entry| {
+                entry.mailbox.relist();
+            });
     }
 }
 

@@ -95,10 +95,16 @@ pub fn start(subject: Subject, kind: Kind, probe: Probe, mailbox: Arc<Mailbox>) 
 
 async fn run(subject: Subject, kind: Kind, probe: Probe, mailbox: Arc<Mailbox>) {
     let seconds = |value: Option<i32>, default: u64| {
-        Duration::from_secs(value.filter(|value| *value > 0).map_or(default, |value| value as u64))
+        Duration::from_secs(
+            value
+                .filter(|value| *value > 0)
+                .map_or(default, |value| value as u64),
+        )
     };
     let threshold = |value: Option<i32>, default: u32| {
-        value.filter(|value| *value > 0).map_or(default, |value| value as u32)
+        value
+            .filter(|value| *value > 0)
+            .map_or(default, |value| value as u32)
     };
     let period = seconds(probe.period_seconds, 10);
     let timeout = seconds(probe.timeout_seconds, 1);
@@ -113,7 +119,10 @@ async fn run(subject: Subject, kind: Kind, probe: Probe, mailbox: Arc<Mailbox>) 
     loop {
         let result = tokio::time::timeout(timeout, check::once(&subject, &probe)).await;
         let outcome = result.unwrap_or_else(|_| {
-            Err(format!("command timed out or no answer after {}s", timeout.as_secs()))
+            Err(format!(
+                "command timed out or no answer after {}s",
+                timeout.as_secs()
+            ))
         });
         let ok = outcome.is_ok();
         in_a_row = if last == Some(ok) { in_a_row + 1 } else { 1 };
@@ -122,12 +131,19 @@ async fn run(subject: Subject, kind: Kind, probe: Probe, mailbox: Arc<Mailbox>) 
             METRICS.agent_probe_failures_total.inc();
             let text = format!("{} probe failed: {message}", kind.word());
             let name = Some(subject.container.name.as_str());
-            subject.node.events.warning(&subject.pod, name, "Unhealthy", &text);
+            subject
+                .node
+                .events
+                .warning(&subject.pod, name, "Unhealthy", &text);
         }
         if in_a_row >= if ok { successes } else { failures } && good != Some(ok) {
             good = Some(ok);
             let container_id = subject.container_id.clone();
-            mailbox.verdict(Verdict { container_id, kind, good: ok });
+            mailbox.verdict(Verdict {
+                container_id,
+                kind,
+                good: ok,
+            });
             // These have said all that they have to say.
             if kind == Kind::Startup || (kind == Kind::Liveness && !ok) {
                 return;

@@ -27,7 +27,9 @@ pub fn services(node: &Node) -> Vec<Service> {
             .filter(|slice| {
                 let labels = slice.metadata.labels.as_ref();
                 slice.metadata.namespace.as_deref() == Some(namespace)
-                    && labels.and_then(|labels| labels.get(SERVICE_NAME)).is_some_and(|of| of == name)
+                    && labels
+                        .and_then(|labels| labels.get(SERVICE_NAME))
+                        .is_some_and(|of| of == name)
             })
             .collect();
         let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_deref());
@@ -52,7 +54,9 @@ fn service(
     let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec.session_affinity_config.as_ref();
         let seconds = config.and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
-        seconds.map_or(AFFINITY, |seconds| Duration::from_secs(seconds.max(1) as u64))
+        seconds.map_or(AFFINITY, |seconds| {
+            Duration::from_secs(seconds.max(1) as u64)
+        })
     });
     let status = object.status.as_ref();
     let balancer = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
@@ -67,7 +71,10 @@ fn service(
         cluster_ip,
         protocol,
         port: u16::try_from(port.port).ok()?,
-        node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
+        node_port: port
+            .node_port
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|port| *port > 0),
         ingress_ips: balancer
             .into_iter()
             .flatten()
@@ -107,7 +114,14 @@ fn endpoints(
             if let Ok(ip) = address.parse() {
                 let serving = conditions.serving.unwrap_or(ready);
                 let terminating = conditions.terminating == Some(true);
-                found.push(Endpoint { ip, port, ready, serving, terminating, local });
+                found.push(Endpoint {
+                    ip,
+                    port,
+                    ready,
+                    serving,
+                    terminating,
+                    local,
+                });
             }
         }
     }
@@ -130,7 +144,10 @@ pub fn network(node: &Node) -> Option<NodeNetwork> {
     let mut peers = Vec::new();
     for object in node.mirror.list::<NodeObject>(ids::NODES) {
         let spec = object.spec.clone().unwrap_or_default();
-        let Some(pod_cidr) = spec.pod_cidr.as_deref().and_then(|text| text.parse::<Cidr>().ok())
+        let Some(pod_cidr) = spec
+            .pod_cidr
+            .as_deref()
+            .and_then(|text| text.parse::<Cidr>().ok())
         else {
             continue;
         };
@@ -152,6 +169,8 @@ pub fn network(node: &Node) -> Option<NodeNetwork> {
 
 fn internal_ip(object: &NodeObject) -> Option<Ipv4Addr> {
     let addresses = object.status.as_ref()?.addresses.as_ref()?;
-    let internal = addresses.iter().find(|address| address.type_ == "InternalIP")?;
+    let internal = addresses
+        .iter()
+        .find(|address| address.type_ == "InternalIP")?;
     internal.address.parse().ok()
 }

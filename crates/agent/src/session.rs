@@ -45,7 +45,9 @@ pub async fn introduce(
         let attempt = async {
             let health = look(&node).await;
             let mut link = Link::open(config, &server, &node, &health, Vec::new()).await?;
-            tokio::time::timeout(WELCOME, link.welcome()).await.unwrap_or(Err(End::Silent))
+            tokio::time::timeout(WELCOME, link.welcome())
+                .await
+                .unwrap_or(Err(End::Silent))
         };
         let outcome = tokio::select! {
             outcome = attempt => outcome,
@@ -71,7 +73,13 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let mut servers = Servers::new(config);
-    let mut work = Work { config, node, pods, network_changed, loops: Vec::new() };
+    let mut work = Work {
+        config,
+        node,
+        pods,
+        network_changed,
+        loops: Vec::new(),
+    };
     loop {
         let server = servers.next();
         let end = tokio::select! {
@@ -97,7 +105,12 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 
 async fn look(node: &Node) -> node_status::Health {
     let engine = node.runtime.info().await;
-    node_status::health(engine, Default::default(), &node.data_dir, node.writes_files)
+    node_status::health(
+        engine,
+        Default::default(),
+        &node.data_dir,
+        node.writes_files,
+    )
 }
 
 /// The servers to try, those that were learnt first.
@@ -129,7 +142,11 @@ impl Servers {
             }
         }
         let idx = SystemRandom.below(self.round.len() as u64) as usize;
-        if self.round.is_empty() { String::new() } else { self.round.swap_remove(idx) }
+        if self.round.is_empty() {
+            String::new()
+        } else {
+            self.round.swap_remove(idx)
+        }
     }
 
     /// A session came about.
@@ -175,7 +192,10 @@ impl Work<'_> {
         let node = Arc::clone(&self.node);
         if welcome.cluster_id != node.cluster_id {
             let own = node.cluster_id.clone();
-            return End::Fatal(Error::OtherCluster { own, theirs: welcome.cluster_id });
+            return End::Fatal(Error::OtherCluster {
+                own,
+                theirs: welcome.cluster_id,
+            });
         }
         servers.welcomed(&welcome);
         self.settle(&welcome);

@@ -29,9 +29,18 @@ struct Failure {
 /// Serves one tunnel to its end.
 pub async fn serve(node: Arc<Node>, mut client: NodeServiceClient<Channel>, open: OpenTunnel) {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let hello = TunnelHello { tunnel_id: open.tunnel_id, node_name: node.name.clone() };
+    let hello = TunnelHello {
+        tunnel_id: open.tunnel_id,
+        node_name: node.name.clone(),
+    };
     let first = tunnel_request::Message::Hello(hello);
-    if sender.send(TunnelRequest { message: Some(first) }).await.is_err() {
+    if sender
+        .send(TunnelRequest {
+            message: Some(first),
+        })
+        .await
+        .is_err()
+    {
         return;
     }
     let mut inbound = match client.tunnel(ReceiverStream::new(receiver)).await {
@@ -51,13 +60,18 @@ pub async fn serve(node: Arc<Node>, mut client: NodeServiceClient<Channel>, open
             }),
         };
         let end = match end {
-            Ok(()) => TunnelEnd { error: String::new(), code: 0 },
+            Ok(()) => TunnelEnd {
+                error: String::new(),
+                code: 0,
+            },
             Err(failure) => TunnelEnd {
                 error: failure.message,
                 code: u32::from(failure.reason.http_code()),
             },
         };
-        let last = TunnelRequest { message: Some(tunnel_request::Message::End(end)) };
+        let last = TunnelRequest {
+            message: Some(tunnel_request::Message::End(end)),
+        };
         // A server that has gone away needs no end.
         let _ = sender.send(last).await;
     };
@@ -92,15 +106,21 @@ async fn send_log(
         message: error.to_string(),
     };
     let mut lines = node.runtime.logs(&id, &options).await.map_err(engine)?;
-    let mut left = request.limit_bytes.map_or(usize::MAX, |limit| limit.max(0) as usize);
+    let mut left = request
+        .limit_bytes
+        .map_or(usize::MAX, |limit| limit.max(0) as usize);
     while left > 0 {
-        let Some(chunk) = lines.next().await else { break };
+        let Some(chunk) = lines.next().await else {
+            break;
+        };
         let mut chunk: Bytes = chunk.map_err(engine)?;
         chunk.truncate(left);
         left -= chunk.len();
         while !chunk.is_empty() {
             let part = chunk.split_to(chunk.len().min(CHUNK_BYTES));
-            let message = TunnelRequest { message: Some(tunnel_request::Message::Data(part)) };
+            let message = TunnelRequest {
+                message: Some(tunnel_request::Message::Data(part)),
+            };
             if sender.send(message).await.is_err() {
                 return Ok(());
             }
@@ -118,7 +138,10 @@ async fn container_id(node: &Node, request: &LogRequest) -> Result<String, Failu
     wanted.push((labels::CONTAINER, request.container.clone()));
     let mut found = node.runtime.list(wanted).await.map_err(engine)?;
     found.sort_by_key(|line| {
-        let attempt = line.labels.get(labels::ATTEMPT).and_then(|text| text.parse::<u32>().ok());
+        let attempt = line
+            .labels
+            .get(labels::ATTEMPT)
+            .and_then(|text| text.parse::<u32>().ok());
         std::cmp::Reverse(attempt)
     });
     let idx = usize::from(request.previous);
@@ -126,11 +149,17 @@ async fn container_id(node: &Node, request: &LogRequest) -> Result<String, Failu
         Some(line) => Ok(line.id.clone()),
         None if request.previous => Err(Failure {
             reason: Reason::BadRequest,
-            message: format!("previous terminated container \"{}\" not found", request.container),
+            message: format!(
+                "previous terminated container \"{}\" not found",
+                request.container
+            ),
         }),
         None => Err(Failure {
             reason: Reason::BadRequest,
-            message: format!("container \"{}\" is waiting to start: ContainerCreating", request.container),
+            message: format!(
+                "container \"{}\" is waiting to start: ContainerCreating",
+                request.container
+            ),
         }),
     }
 }

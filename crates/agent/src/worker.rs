@@ -68,13 +68,20 @@ impl Worker {
         let phase = last.phase.as_deref();
         let was_final = matches!(phase, Some("Succeeded" | "Failed"));
         let host_ip = node.ip.to_string();
-        let pod_ip = if pod.on_host_network() { host_ip.clone() } else { String::new() };
+        let pod_ip = if pod.on_host_network() {
+            host_ip.clone()
+        } else {
+            String::new()
+        };
         Self {
             node,
             mailbox,
             removed: false,
             instances: Instances::default(),
-            memory: Memory { was_final, ..Memory::default() },
+            memory: Memory {
+                was_final,
+                ..Memory::default()
+            },
             probes: BTreeMap::new(),
             endings: BTreeMap::new(),
             last_words: BTreeMap::new(),
@@ -120,7 +127,11 @@ impl Worker {
         self.check_deadline();
         let plan = plan::plan(&self.pod, &self.instances, &self.memory, self.node.now_ms());
         let again = !plan.steps.is_empty();
-        let Plan { steps, waiting, wake_ms } = plan;
+        let Plan {
+            steps,
+            waiting,
+            wake_ms,
+        } = plan;
         self.waiting = waiting;
         self.run_probes();
         self.report(false);
@@ -131,7 +142,10 @@ impl Worker {
         if again {
             self.tidy().await?;
             self.waiting.extend(
-                self.memory.failed_starts.iter().map(|(name, (why, _))| (name.clone(), why.clone())),
+                self.memory
+                    .failed_starts
+                    .iter()
+                    .map(|(name, (why, _))| (name.clone(), why.clone())),
             );
         }
         self.report(false);
@@ -167,7 +181,11 @@ impl Worker {
             self.refresh_volumes();
         }
         if relist || inbox.relist {
-            let found = self.node.runtime.list(self.node.pod_labels(self.pod.uid())).await?;
+            let found = self
+                .node
+                .runtime
+                .list(self.node.pod_labels(self.pod.uid()))
+                .await?;
             let known = std::mem::take(&mut self.instances.0);
             for line in found {
                 match known.iter().find(|known| known.id == line.id) {
@@ -221,7 +239,9 @@ impl Worker {
 
     fn judge(&mut self, id: &str, kind: Kind, good: bool) {
         let running = self.instances.running().find(|found| found.id == id);
-        let Some(name) = running.map(|found| found.container().to_owned()) else { return };
+        let Some(name) = running.map(|found| found.container().to_owned()) else {
+            return;
+        };
         match (kind, good) {
             (Kind::Readiness, true) => {
                 self.memory.ready.insert(id.to_owned());
@@ -235,8 +255,7 @@ impl Worker {
             (Kind::Liveness, true) => {}
             (Kind::Startup | Kind::Liveness, false) => {
                 let word = kind.word().to_lowercase();
-                let text =
-                    format!("Container {name} failed {word} probe, will be restarted");
+                let text = format!("Container {name} failed {word} probe, will be restarted");
                 self.memory.condemned.insert(id.to_owned(), text);
             }
         }
@@ -246,7 +265,9 @@ impl Worker {
     fn run_probes(&mut self) {
         let mut missing = Vec::new();
         for running in self.instances.running() {
-            let Some(spec) = self.pod.container(running.container()) else { continue };
+            let Some(spec) = self.pod.container(running.container()) else {
+                continue;
+            };
             let started = plan::is_started(spec, running, &self.memory);
             for kind in Kind::ALL {
                 let key = (running.id.clone(), kind);
@@ -288,9 +309,9 @@ impl Worker {
     fn was_ready(&self, id: &str) -> bool {
         let full_id = format!("docker://{id}");
         let statuses = self.last.container_statuses.iter().flatten();
-        statuses.chain(self.last.init_container_statuses.iter().flatten()).any(|status| {
-            status.ready && status.container_id.as_deref() == Some(full_id.as_str())
-        })
+        statuses
+            .chain(self.last.init_container_statuses.iter().flatten())
+            .any(|status| status.ready && status.container_id.as_deref() == Some(full_id.as_str()))
     }
 
     /// `activeDeadlineSeconds`.
@@ -298,12 +319,18 @@ impl Worker {
         if self.until_deadline().is_zero() && self.memory.failed.is_none() {
             let message = "Pod was active on the node longer than the specified deadline";
             self.memory.failed = Some(("DeadlineExceeded", message.to_owned()));
-            self.node.events.normal(&self.pod, None, "DeadlineExceeded", message);
+            self.node
+                .events
+                .normal(&self.pod, None, "DeadlineExceeded", message);
         }
     }
 
     fn until_deadline(&self) -> Duration {
-        let deadline = self.pod.spec().active_deadline_seconds.zip(self.last.start_time.as_ref());
+        let deadline = self
+            .pod
+            .spec()
+            .active_deadline_seconds
+            .zip(self.last.start_time.as_ref());
         let Some((seconds, start)) = deadline.filter(|_| self.memory.failed.is_none()) else {
             return IDLE;
         };
@@ -313,9 +340,10 @@ impl Worker {
 
     /// Puts the status into the outbox when it differs from the last one.
     fn report(&mut self, terminated: bool) {
-        let connected = self.instances.running_sandbox().is_some_and(|sandbox| {
-            self.connected.as_ref() == Some(&sandbox.id)
-        });
+        let connected = self
+            .instances
+            .running_sandbox()
+            .is_some_and(|sandbox| self.connected.as_ref() == Some(&sandbox.id));
         let status = status::status(&status::View {
             pod: &self.pod,
             instances: &self.instances,
@@ -364,7 +392,9 @@ impl Worker {
 
     /// A sandbox that runs already (the agent restarted): its address is on its label.
     async fn adopt_sandbox(&mut self) {
-        let Some(sandbox) = self.instances.running_sandbox() else { return };
+        let Some(sandbox) = self.instances.running_sandbox() else {
+            return;
+        };
         if self.connected.as_ref() == Some(&sandbox.id) {
             return;
         }
@@ -372,7 +402,10 @@ impl Worker {
             self.connected = Some(sandbox.id.clone());
             return;
         }
-        let address = sandbox.labels.get(labels::POD_IP).and_then(|text| text.parse().ok());
+        let address = sandbox
+            .labels
+            .get(labels::POD_IP)
+            .and_then(|text| text.parse().ok());
         if let Some(address) = address {
             let (id, pid) = (sandbox.id.clone(), sandbox.pid);
             self.node.network.adopt(self.pod.uid(), address);

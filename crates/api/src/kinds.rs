@@ -62,26 +62,36 @@ pub(crate) fn slot(group: &str, plural: &str) -> &'static Slot {
         });
         slots.collect()
     });
-    let idx = KINDS.iter().position(|kind| kind.plural == plural && kind.group == group);
+    let idx = KINDS
+        .iter()
+        .position(|kind| kind.plural == plural && kind.group == group);
     &slots[idx.expect("every Kind stands in KINDS")]
 }
 
 /// `v1` or `apps/v1`.
 fn join(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// The kind of a resource id such as `pods` or `deployments.apps`.
 pub fn by_resource(id: &str) -> Option<&'static Kind> {
     let (plural, group) = id.split_once('.').unwrap_or((id, ""));
-    KINDS.iter().copied().find(|kind| kind.plural == plural && kind.group == group)
+    KINDS
+        .iter()
+        .copied()
+        .find(|kind| kind.plural == plural && kind.group == group)
 }
 
 /// The kind that a URL names.
 pub fn by_path(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    KINDS.iter().copied().find(|kind| {
-        kind.plural == plural && kind.group == group && kind.version == version
-    })
+    KINDS
+        .iter()
+        .copied()
+        .find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
 }
 
 /// The kind of `apiVersion` and `kind`.
@@ -102,7 +112,10 @@ mod tests {
             assert_eq!(by_path(kind.group, kind.version, kind.plural), Some(*kind));
             assert_eq!(by_gvk(kind.api_version(), kind.kind), Some(*kind));
         }
-        assert_eq!(&**by_gvk("apps/v1", "Deployment").unwrap().resource(), "deployments.apps");
+        assert_eq!(
+            &**by_gvk("apps/v1", "Deployment").unwrap().resource(),
+            "deployments.apps"
+        );
         assert!(by_path("", "v1", "deployments").is_none());
     }
 

@@ -15,7 +15,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first` and doubles up to `cap`.
     pub const fn new(first: Duration, cap: Duration) -> Self {
-        Self { first, cap, next: first }
+        Self {
+            first,
+            cap,
+            next: first,
+        }
     }
 
     /// The delay to wait now: the current step with up to a fifth taken off or added, so that peers spread.
@@ -42,10 +46,14 @@ mod tests {
     fn doubles_up_to_the_cap_and_resets() {
         let random = SeededRandom::new(1);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(400));
-        let delays: Vec<u128> =
-            (0..4).map(|_| backoff.next_delay(&random).as_millis()).collect();
+        let delays: Vec<u128> = (0..4)
+            .map(|_| backoff.next_delay(&random).as_millis())
+            .collect();
         for (delay, step) in delays.iter().zip([100u128, 200, 400, 400]) {
-            assert!(delay.abs_diff(step) <= step / 5, "{delay} is not around {step}");
+            assert!(
+                delay.abs_diff(step) <= step / 5,
+                "{delay} is not around {step}"
+            );
         }
         backoff.reset();
         assert!(backoff.next_delay(&random).as_millis() <= 120);

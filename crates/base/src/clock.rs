@@ -23,14 +23,22 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A handle on the machine's clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clock"
+    )]
     pub fn shared() -> SharedClock {
-        Arc::new(Self { start: std::time::Instant::now() })
+        Arc::new(Self {
+            start: std::time::Instant::now(),
+        })
     }
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clock"
+    )]
     fn unix_ms(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| since.as_millis() as u64)
@@ -50,12 +58,15 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `unix_ms`.
     pub fn at(unix_ms: u64) -> Arc<Self> {
-        Arc::new(Self { unix_ms: AtomicU64::new(unix_ms) })
+        Arc::new(Self {
+            unix_ms: AtomicU64::new(unix_ms),
+        })
     }
 
     /// Moves forward.
     pub fn advance(&self, by: Duration) {
-        self.unix_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+        self.unix_ms
+            .fetch_add(by.as_millis() as u64, Ordering::SeqCst);
     }
 }
 

@@ -108,7 +108,11 @@ mod tests {
         let text = METRICS.render();
         assert!(text.contains("kontiki_leader 1\n"));
         for (name, kind, _) in CATALOG {
-            assert_eq!(text.matches(&format!("# TYPE kontiki_{name} {kind}\n")).count(), 1);
+            assert_eq!(
+                text.matches(&format!("# TYPE kontiki_{name} {kind}\n"))
+                    .count(),
+                1
+            );
         }
     }
 }

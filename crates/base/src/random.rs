@@ -21,7 +21,10 @@ pub trait Random: Send + Sync + 'static {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that draws randomness"
+    )]
     fn bits(&self) -> u64 {
         rand::rng().random()
     }
@@ -40,6 +43,9 @@ impl SeededRandom {
 
 impl Random for SeededRandom {
     fn bits(&self) -> u64 {
-        self.0.lock().expect("no holder of this lock panics").random()
+        self.0
+            .lock()
+            .expect("no holder of this lock panics")
+            .random()
     }
 }

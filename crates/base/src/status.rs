@@ -131,7 +131,11 @@ pub struct Status {
 impl Status {
     /// A failure without details.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), details: None }
+        Self {
+            reason,
+            message: message.into(),
+            details: None,
+        }
     }
 
     /// With details.
@@ -215,7 +219,11 @@ impl Status {
 
 /// `deployments.apps`, or `pods` for the core group.
 pub fn qualified(group: &str, resource: &str) -> String {
-    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+    if group.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource}.{group}")
+    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,10 @@ kinds! {
 }
 
 /// Starts a task of a kind.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that spawns"
+)]
 pub fn spawn<F>(kind: TaskKind, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,

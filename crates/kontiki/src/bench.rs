@@ -58,8 +58,11 @@ pub struct Report {
 
 impl Report {
     fn percentile_ms(&self, percent: usize) -> f64 {
-        let idx = (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
-        self.latencies.get(idx).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+        let idx =
+            (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
+        self.latencies
+            .get(idx)
+            .map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
     }
 
     fn rate(&self) -> f64 {
@@ -83,8 +86,17 @@ impl Report {
 
     /// For people.
     pub fn print(&self, name: &str) {
-        println!("{name}: {:.0}/s ({} in {:.2} s)", self.rate(), self.n_done, self.elapsed.as_secs_f64());
-        println!("latency p50 {:.1} ms, p99 {:.1} ms", self.percentile_ms(50), self.percentile_ms(99));
+        println!(
+            "{name}: {:.0}/s ({} in {:.2} s)",
+            self.rate(),
+            self.n_done,
+            self.elapsed.as_secs_f64()
+        );
+        println!(
+            "latency p50 {:.1} ms, p99 {:.1} ms",
+            self.percentile_ms(50),
+            self.percentile_ms(99)
+        );
         println!("disk: {:.0} syncs/s of one writer", self.disk_syncs_per_s);
         if let Some(failure) = &self.first_failure {
             println!("failed: {}, the first: {failure}", self.n_failed);

@@ -67,5 +67,8 @@ impl Cli {
 fn on_runtime(work: impl Future<Output = Result<()>>) -> Result<()> {
     // One crypto provider for every TLS connection of the process.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
 }

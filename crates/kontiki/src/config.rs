@@ -171,8 +171,15 @@ pub fn save<T: Serialize>(path: &Path, config: &T) -> Result<()> {
 fn one_line(text: &str) -> String {
     let mut lines = text.lines();
     let place = lines.next().unwrap_or_default();
-    let reason = lines.filter(|line| !line.contains('|')).collect::<Vec<_>>().join(" ");
-    if reason.is_empty() { place.to_owned() } else { format!("{place}: {}", reason.trim()) }
+    let reason = lines
+        .filter(|line| !line.contains('|'))
+        .collect::<Vec<_>>()
+        .join(" ");
+    if reason.is_empty() {
+        place.to_owned()
+    } else {
+        format!("{place}: {}", reason.trim())
+    }
 }
 
 /// Splits `address/bits` of an IPv4 network.
@@ -207,9 +214,15 @@ impl ServerConfig {
             bail!("[join] and initial-members exclude each other");
         }
         if !self.initial_members.is_empty()
-            && !self.initial_members.iter().any(|member| member.id == self.replica_id)
+            && !self
+                .initial_members
+                .iter()
+                .any(|member| member.id == self.replica_id)
         {
-            bail!("initial-members does not name replica-id {}", self.replica_id);
+            bail!(
+                "initial-members does not name replica-id {}",
+                self.replica_id
+            );
         }
         Ok(self)
     }
@@ -269,7 +282,11 @@ pub fn primary_address() -> Ipv4Addr {
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim().to_lowercase();
-    if name.is_empty() { "localhost".into() } else { name }
+    if name.is_empty() {
+        "localhost".into()
+    } else {
+        name
+    }
 }
 
 #[cfg(test)]
@@ -282,7 +299,10 @@ mod tests {
         let path = dir.path().join("server.toml");
         std::fs::write(&path, "name = \"a\"\nlisten-adress = \"1.2.3.4:1\"\n").unwrap();
         let error = format!("{:#}", load::<ServerConfig>(&path).unwrap_err());
-        assert!(error.contains("listen-adress") && !error.contains('\n'), "{error}");
+        assert!(
+            error.contains("listen-adress") && !error.contains('\n'),
+            "{error}"
+        );
     }
 
     #[test]
@@ -292,7 +312,12 @@ mod tests {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             n_files += 1;
-            if path.file_name().unwrap().to_string_lossy().starts_with("agent") {
+            if path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("agent")
+            {
                 load::<AgentConfig>(&path).unwrap();
             } else {
                 load::<ServerConfig>(&path).unwrap().complete().unwrap();
@@ -309,10 +334,16 @@ mod tests {
             peer_endpoint: "h:1".into(),
             api_endpoint: "h:2".into(),
         };
-        let config =
-            ServerConfig { replica_id: 1, initial_members: vec![member], ..Default::default() };
+        let config = ServerConfig {
+            replica_id: 1,
+            initial_members: vec![member],
+            ..Default::default()
+        };
         assert!(config.complete().is_err());
-        let config = ServerConfig { service_cidr: "10.96.0.0".into(), ..Default::default() };
+        let config = ServerConfig {
+            service_cidr: "10.96.0.0".into(),
+            ..Default::default()
+        };
         assert!(config.complete().is_err());
     }
 }

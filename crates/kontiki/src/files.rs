@@ -43,7 +43,9 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
 
 /// The default data directory, `~/.kontiki`.
 pub fn default_data_dir() -> PathBuf {
-    std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from).join(".kontiki")
+    std::env::var_os("HOME")
+        .map_or_else(|| PathBuf::from("/root"), PathBuf::from)
+        .join(".kontiki")
 }
 
 #[cfg(test)]
@@ -60,7 +62,13 @@ mod tests {
         write_private(&file, b"one").unwrap();
         write_private(&file, b"two").unwrap();
         assert_eq!(read(&file).unwrap(), "two");
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
     }
 }

@@ -60,7 +60,10 @@ impl Client {
             }
             None => builder.with_no_client_auth(),
         };
-        Ok(Self { access: Arc::new(access), tls: Arc::new(tls) })
+        Ok(Self {
+            access: Arc::new(access),
+            tls: Arc::new(tls),
+        })
     }
 
     /// Opens a connection (HTTP/1.1 over TLS).
@@ -72,13 +75,18 @@ impl Client {
             .await
             .with_context(|| format!("no API server answers at {endpoint}"))?;
         tcp.set_nodelay(true)?;
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
+        let stream = TlsConnector::from(self.tls.clone())
+            .connect(name, tcp)
+            .await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         spawn(TaskKind::Command, async move {
             // The sender sees the error of a broken connection.
             let _ = connection.await;
         });
-        Ok(Connection { sender, access: self.access.clone() })
+        Ok(Connection {
+            sender,
+            access: self.access.clone(),
+        })
     }
 
     /// One GET on a connection of its own.
@@ -106,7 +114,10 @@ impl Connection {
         if !answer.status().is_success() {
             bail!("{path} is refused with {}", answer.status().as_u16());
         }
-        Ok(Lines { body: answer.into_body(), buffer: BytesMut::new() })
+        Ok(Lines {
+            body: answer.into_body(),
+            buffer: BytesMut::new(),
+        })
     }
 
     async fn request(
@@ -126,7 +137,10 @@ impl Connection {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         self.sender.ready().await?;
-        Ok(self.sender.send_request(request.body(Full::new(body))?).await?)
+        Ok(self
+            .sender
+            .send_request(request.body(Full::new(body))?)
+            .await?)
     }
 }
 
@@ -165,7 +179,11 @@ impl Answer {
     pub fn json(&self) -> Result<Value> {
         let value: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         if self.code >= 300 {
-            bail!("{} ({})", value["message"].as_str().unwrap_or("no message"), self.code);
+            bail!(
+                "{} ({})",
+                value["message"].as_str().unwrap_or("no message"),
+                self.code
+            );
         }
         Ok(value)
     }

@@ -38,7 +38,11 @@ pub struct Token {
 impl Token {
     /// A token for the cluster with this authority.
     pub fn generate(ca_digest: String) -> Self {
-        Self { ca_digest, id: random_hex(ID_CHARS / 2), secret: random_hex(SECRET_CHARS / 2) }
+        Self {
+            ca_digest,
+            id: random_hex(ID_CHARS / 2),
+            secret: random_hex(SECRET_CHARS / 2),
+        }
     }
 
     /// Reads a token.
@@ -64,7 +68,11 @@ impl Token {
 
 impl std::fmt::Display for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{VERSION}.{}.{}.{}", self.ca_digest, self.id, self.secret)
+        write!(
+            f,
+            "{VERSION}.{}.{}.{}",
+            self.ca_digest, self.id, self.secret
+        )
     }
 }
 
@@ -88,7 +96,11 @@ pub async fn node(config: &AgentConfig, join: &JoinConfig) -> Result<Vec<String>
     let token = Token::parse(&text)?;
     let (key_pem, csr_pem) = pki::certificate_request()?;
     let mut client = JoinServiceClient::new(pinned::channel(&join.endpoint, &token).await?);
-    let request = JoinNodeRequest { token: text, node_name: config.node_name.clone(), csr_pem };
+    let request = JoinNodeRequest {
+        token: text,
+        node_name: config.node_name.clone(),
+        csr_pem,
+    };
     let answer = client
         .join_node(request)
         .await
@@ -96,9 +108,16 @@ pub async fn node(config: &AgentConfig, join: &JoinConfig) -> Result<Vec<String>
         .with_context(|| format!("{} refuses this node", join.endpoint))?
         .into_inner();
     if pki::digest_of_pem(&answer.ca_pem)? != token.ca_digest {
-        bail!("{} answered with another cluster's authority", join.endpoint);
+        bail!(
+            "{} answered with another cluster's authority",
+            join.endpoint
+        );
     }
-    pki::Pair { cert_pem: answer.certificate_pem, key_pem }.save(&dir, "node")?;
+    pki::Pair {
+        cert_pem: answer.certificate_pem,
+        key_pem,
+    }
+    .save(&dir, "node")?;
     files::write_private(&dir.join("ca.crt"), answer.ca_pem.as_bytes())?;
     Ok(answer.server_endpoints)
 }
@@ -148,7 +167,14 @@ mod tests {
         assert_eq!(Token::parse(&token.to_string()).unwrap(), token);
         assert_ne!(token, Token::generate("ab".repeat(32)));
         let text = token.to_string();
-        for bad in ["", "K1", "K2.a.b.c", &text[1..], &text[..text.len() - 1], &format!("{text}0")] {
+        for bad in [
+            "",
+            "K1",
+            "K2.a.b.c",
+            &text[1..],
+            &text[..text.len() - 1],
+            &format!("{text}0"),
+        ] {
             assert!(Token::parse(bad).is_err(), "{bad}");
         }
     }

@@ -26,7 +26,9 @@ pub struct Access {
 impl Access {
     /// `host:port` of the server.
     pub fn endpoint(&self) -> &str {
-        self.server.trim_start_matches("https://").trim_end_matches('/')
+        self.server
+            .trim_start_matches("https://")
+            .trim_end_matches('/')
     }
 }
 
@@ -143,14 +145,21 @@ pub fn read(path: &Path) -> Result<Access> {
         cluster.certificate_authority.as_deref(),
         base,
     )?;
-    let cert =
-        inline(&user.client_certificate_data, user.client_certificate.as_deref(), base)?;
+    let cert = inline(
+        &user.client_certificate_data,
+        user.client_certificate.as_deref(),
+        base,
+    )?;
     let key = inline(&user.client_key_data, user.client_key.as_deref(), base)?;
-    let Some(ca_pem) = ca else { bail!("{} names no certificate authority", path.display()) };
+    let Some(ca_pem) = ca else {
+        bail!("{} names no certificate authority", path.display())
+    };
     Ok(Access {
         server: cluster.server.clone(),
         ca_pem,
-        identity: cert.zip(key).map(|(cert_pem, key_pem)| Pair { cert_pem, key_pem }),
+        identity: cert
+            .zip(key)
+            .map(|(cert_pem, key_pem)| Pair { cert_pem, key_pem }),
         token: user.token.clone(),
     })
 }
@@ -158,8 +167,12 @@ pub fn read(path: &Path) -> Result<Access> {
 fn inline(data: &Option<String>, file: Option<&Path>, base: &Path) -> Result<Option<String>> {
     match (data, file) {
         (Some(data), _) => {
-            let bytes = STANDARD.decode(data.trim()).context("kubeconfig holds bad base64")?;
-            Ok(Some(String::from_utf8(bytes).context("kubeconfig holds no PEM")?))
+            let bytes = STANDARD
+                .decode(data.trim())
+                .context("kubeconfig holds bad base64")?;
+            Ok(Some(
+                String::from_utf8(bytes).context("kubeconfig holds no PEM")?,
+            ))
         }
         (None, Some(file)) => files::read(&base.join(file)).map(Some),
         (None, None) => Ok(None),
@@ -174,7 +187,10 @@ mod tests {
     fn what_is_written_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
-        let pair = Pair { cert_pem: "CERT\n".into(), key_pem: "KEY\n".into() };
+        let pair = Pair {
+            cert_pem: "CERT\n".into(),
+            key_pem: "KEY\n".into(),
+        };
         write(&path, "https://127.0.0.1:6443", "CA\n", &pair).unwrap();
         let access = read(&path).unwrap();
         assert_eq!(access.endpoint(), "127.0.0.1:6443");
@@ -184,7 +200,10 @@ mod tests {
 
     #[test]
     fn a_missing_file_says_what_to_do() {
-        let error = format!("{:#}", read(Path::new("/nonexistent/kubeconfig")).unwrap_err());
+        let error = format!(
+            "{:#}",
+            read(Path::new("/nonexistent/kubeconfig")).unwrap_err()
+        );
         assert!(error.contains("kontiki up"), "{error}");
     }
 }

@@ -12,7 +12,10 @@ pub struct Steps {
 impl Default for Steps {
     fn default() -> Self {
         let now = tokio::time::Instant::now();
-        Self { started: now, step: now }
+        Self {
+            started: now,
+            step: now,
+        }
     }
 }
 
@@ -48,7 +51,10 @@ pub fn table(headers: &[&str], rows: &[Vec<String>]) {
     };
     let widths: Vec<usize> = (0..headers.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         println!("{}", padded.collect::<Vec<_>>().join("   ").trim_end());
     };
     line(headers.to_vec());

@@ -113,11 +113,19 @@ impl Subject {
                 all.push(host.clone());
             }
         }
-        Self { name: "kontiki".into(), hosts: all, server: true, ..Self::default() }
+        Self {
+            name: "kontiki".into(),
+            hosts: all,
+            server: true,
+            ..Self::default()
+        }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "certificates are dated by the machine's own clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are dated by the machine's own clock"
+)]
 fn now() -> OffsetDateTime {
     std::time::SystemTime::now().into()
 }
@@ -134,7 +142,10 @@ impl Authority {
         params.not_before = now() - BACKDATE;
         params.not_after = now() + CA_LIFE;
         let cert_pem = params.self_signed(&key)?.pem();
-        Self::from_pair(Pair { cert_pem, key_pem: key.serialize_pem() })
+        Self::from_pair(Pair {
+            cert_pem,
+            key_pem: key.serialize_pem(),
+        })
     }
 
     /// An authority from its files' contents.
@@ -177,7 +188,10 @@ impl Authority {
     pub fn issue(&self, subject: &Subject) -> Result<Pair> {
         let key = KeyPair::generate()?;
         let cert = leaf_params(subject)?.signed_by(&key, &self.issuer)?;
-        Ok(Pair { cert_pem: self.chain(subject, &cert.pem()), key_pem: key.serialize_pem() })
+        Ok(Pair {
+            cert_pem: self.chain(subject, &cert.pem()),
+            key_pem: key.serialize_pem(),
+        })
     }
 
     /// Signs the public key of a PKCS#10 request as `subject`; names that the request asks for are ignored.
@@ -190,7 +204,11 @@ impl Authority {
     }
 
     fn chain(&self, subject: &Subject, leaf_pem: &str) -> String {
-        if subject.server { format!("{leaf_pem}{}", self.pair.cert_pem) } else { leaf_pem.into() }
+        if subject.server {
+            format!("{leaf_pem}{}", self.pair.cert_pem)
+        } else {
+            leaf_pem.into()
+        }
     }
 
     /// Reads `NAME.crt` and `NAME.key`; makes them when missing, foreign, near their end or short of a host.
@@ -224,7 +242,9 @@ impl Authority {
 
 fn hosts_match(cert: &x509_parser::certificate::X509Certificate<'_>, subject: &Subject) -> bool {
     use x509_parser::extensions::GeneralName;
-    let Ok(Some(san)) = cert.subject_alternative_name() else { return subject.hosts.is_empty() };
+    let Ok(Some(san)) = cert.subject_alternative_name() else {
+        return subject.hosts.is_empty();
+    };
     san.value.general_names.iter().all(|name| match name {
         GeneralName::DNSName(dns) => subject.hosts.iter().any(|host| host == dns),
         GeneralName::IPAddress(octets) => {
@@ -243,17 +263,25 @@ fn leaf_params(subject: &Subject) -> Result<CertificateParams> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     for group in &subject.groups {
-        params.distinguished_name.push(DnType::OrganizationName, group.as_str());
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, group.as_str());
     }
-    params.distinguished_name.push(DnType::CommonName, subject.name.as_str());
+    params
+        .distinguished_name
+        .push(DnType::CommonName, subject.name.as_str());
     params.not_before = now() - BACKDATE;
     params.not_after = now() + LEAF_LIFE;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     if subject.server {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
     }
     if subject.client {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ClientAuth);
     }
     params.use_authority_key_identifier_extension = true;
     for host in &subject.hosts {
@@ -292,7 +320,10 @@ impl Pair {
 }
 
 fn paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
-    (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")))
+    (
+        dir.join(format!("{name}.crt")),
+        dir.join(format!("{name}.key")),
+    )
 }
 
 /// A new key and a request for it, for a machine that joins.
@@ -318,7 +349,10 @@ pub fn digest_of_pem(pem: &str) -> Result<String> {
 /// SHA-256 of a certificate, in hex.
 pub fn digest_of_der(der: &[u8]) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(der).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha2::Sha256::digest(der)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -330,26 +364,46 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::load_or_generate(dir.path(), "api-ca", "kontiki").unwrap();
         let hosts = ["10.0.0.1".to_owned()];
-        let first = authority.ensure(dir.path(), "gateway", &Subject::gateway(&hosts)).unwrap();
+        let first = authority
+            .ensure(dir.path(), "gateway", &Subject::gateway(&hosts))
+            .unwrap();
         let again = Authority::load_or_generate(dir.path(), "api-ca", "kontiki").unwrap();
         assert_eq!(again.digest().unwrap(), authority.digest().unwrap());
-        let second = again.ensure(dir.path(), "gateway", &Subject::gateway(&hosts)).unwrap();
+        let second = again
+            .ensure(dir.path(), "gateway", &Subject::gateway(&hosts))
+            .unwrap();
         assert_eq!(first, second);
         let moved = ["10.0.0.2".to_owned()];
-        let third = again.ensure(dir.path(), "gateway", &Subject::gateway(&moved)).unwrap();
+        let third = again
+            .ensure(dir.path(), "gateway", &Subject::gateway(&moved))
+            .unwrap();
         assert_ne!(second, third);
         let foreign = Authority::generate("kontiki").unwrap();
-        assert_ne!(foreign.ensure(dir.path(), "gateway", &Subject::gateway(&moved)).unwrap(), third);
+        assert_ne!(
+            foreign
+                .ensure(dir.path(), "gateway", &Subject::gateway(&moved))
+                .unwrap(),
+            third
+        );
     }
 
     #[test]
     fn a_request_gets_the_subject_that_the_server_chose() {
         let authority = Authority::generate("kontiki").unwrap();
         let (_key, csr) = certificate_request().unwrap();
-        let pem = authority.sign_request(&csr, &Subject::node("worker-1")).unwrap();
+        let pem = authority
+            .sign_request(&csr, &Subject::node("worker-1"))
+            .unwrap();
         let der = first_der(&pem).unwrap();
         let (_, cert) = x509_parser::parse_x509_certificate(&der).unwrap();
-        assert_eq!(cert.subject().to_string(), "O=system:nodes, CN=system:node:worker-1");
-        assert!(authority.sign_request("garbage", &Subject::node("x")).is_err());
+        assert_eq!(
+            cert.subject().to_string(),
+            "O=system:nodes, CN=system:node:worker-1"
+        );
+        assert!(
+            authority
+                .sign_request("garbage", &Subject::node("x"))
+                .is_err()
+        );
     }
 }

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use kontiki_apiserver::{ApiServer, NodeLiveness as _};
 use kontiki_apiserver::authn::Tokens;
+use kontiki_apiserver::{ApiServer, NodeLiveness as _};
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SystemRandom;
 use kontiki_base::task::{TaskKind, spawn};
@@ -44,10 +44,18 @@ pub async fn run(config: ServerConfig) -> Result<()> {
 
     let tokens = Arc::new(load_tokens(&config)?);
     let dispatcher = dispatcher(&config, &consensus);
-    let api = ApiServer::new(consensus.clone(), api_options(&config, &tokens, &dispatcher)?);
+    let api = ApiServer::new(
+        consensus.clone(),
+        api_options(&config, &tokens, &dispatcher)?,
+    );
     let manager = kontiki_controller_manager::start(
         consensus.clone(),
-        manager_options(&config, &consensus, &dispatcher, authorities.api.cert_pem().to_owned()),
+        manager_options(
+            &config,
+            &consensus,
+            &dispatcher,
+            authorities.api.cert_pem().to_owned(),
+        ),
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
     let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
@@ -55,14 +63,23 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         .into_axum_router();
     let rest = kontiki_gateway::router(
         api,
-        GatewayOptions { advertise: config.advertise.clone(), checks: checks(&consensus) },
+        GatewayOptions {
+            advertise: config.advertise.clone(),
+            checks: checks(&consensus),
+        },
     );
     let router = kontiki_gateway::with_grpc(rest, grpc);
 
-    let announcing = spawn(TaskKind::Housekeeping, announce::run(config.clone(), identity.clone()));
+    let announcing = spawn(
+        TaskKind::Housekeeping,
+        announce::run(config.clone(), identity.clone()),
+    );
     let gateway_pair = authorities.gateway_pair(&config)?;
     let cert = tls::ServerCert::from_pem(&gateway_pair.cert_pem, &gateway_pair.key_pem)?;
-    let tls = Arc::new(tls::server_config(cert.clone(), authorities.api.cert_pem())?);
+    let tls = Arc::new(tls::server_config(
+        cert.clone(),
+        authorities.api.cert_pem(),
+    )?);
     let (stop, stopping) = watch::channel(false);
     let renewal = renew::run(config.clone(), authorities, cert, consensus.clone(), tokens);
     let renewal = spawn(TaskKind::Housekeeping, renewal);
@@ -203,7 +220,9 @@ fn manager_options(
 
 /// Where replicas serve the API, for the endpoints of `default/kubernetes`; loopback means nothing to a pod.
 fn api_endpoints(members: &[Member]) -> Vec<(String, u16)> {
-    let addresses = members.iter().filter_map(|member| member.api_endpoint.parse().ok());
+    let addresses = members
+        .iter()
+        .filter_map(|member| member.api_endpoint.parse().ok());
     let mut endpoints: Vec<(String, u16)> = addresses
         .filter(|address: &SocketAddr| !address.ip().is_loopback())
         .map(|address| (address.ip().to_string(), address.port()))
@@ -224,8 +243,14 @@ fn members(config: &ServerConfig, replica_id: u64) -> Vec<Member> {
         matched_index: None,
     };
     if config.initial_members.is_empty() {
-        return vec![member(replica_id, &config.name, &config.advertise_peer, &config.advertise)];
+        return vec![member(
+            replica_id,
+            &config.name,
+            &config.advertise_peer,
+            &config.advertise,
+        )];
     }
     let all = config.initial_members.iter();
-    all.map(|m| member(m.id, &m.name, &m.peer_endpoint, &m.api_endpoint)).collect()
+    all.map(|m| member(m.id, &m.name, &m.peer_endpoint, &m.api_endpoint))
+        .collect()
 }

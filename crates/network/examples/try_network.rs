@@ -23,10 +23,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut endpoints = Vec::new();
     for pid in std::env::args().skip(1) {
         let address = network.allocate(&pid)?;
-        network.attach(&PodPort { pod_uid: pid.clone(), pid: pid.parse()?, address }).await?;
+        network
+            .attach(&PodPort {
+                pod_uid: pid.clone(),
+                pid: pid.parse()?,
+                address,
+            })
+            .await?;
         println!("{pid}: {address}");
         let (ready, serving, terminating, local) = (true, true, false, true);
-        endpoints.push(Endpoint { ip: address, port: 8080, ready, serving, terminating, local });
+        endpoints.push(Endpoint {
+            ip: address,
+            port: 8080,
+            ready,
+            serving,
+            terminating,
+            local,
+        });
     }
     let mut service = Service {
         id: "default/web:".into(),

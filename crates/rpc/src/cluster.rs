@@ -241,7 +241,11 @@ impl ClusterService for Service {
         self.operator(&request)?;
         let refused = |error: CallError| to_tonic(&call_error(&error));
         let now_unix_ms = self.face.api.options().clock.unix_ms();
-        let chunks = self.consensus.save_snapshot(now_unix_ms).await.map_err(refused)?;
+        let chunks = self
+            .consensus
+            .save_snapshot(now_unix_ms)
+            .await
+            .map_err(refused)?;
         let responses = chunks.map(move |chunk| {
             chunk
                 .map(|data| proto::SaveSnapshotResponse { data })

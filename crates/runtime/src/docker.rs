@@ -311,7 +311,11 @@ impl Runtime for Docker {
         async move {
             let client = self.client(CONTROL).await?;
             let options = None::<bollard::query_parameters::RemoveImageOptions>;
-            match client.remove_image(reference, options, None).await.map_err(explain) {
+            match client
+                .remove_image(reference, options, None)
+                .await
+                .map_err(explain)
+            {
                 Ok(_) | Err(Error::NotFound(_) | Error::Conflict(_)) => Ok(()),
                 Err(error) => Err(error),
             }

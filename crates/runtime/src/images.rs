@@ -140,7 +140,10 @@ mod tests {
         for binary in [PAUSE, SAMPLE] {
             assert!(binary.starts_with(b"\x7fELF"));
             let number = |at: usize, n_bytes: usize| {
-                binary[at..at + n_bytes].iter().rev().fold(0, |sum, byte| sum << 8 | *byte as usize)
+                binary[at..at + n_bytes]
+                    .iter()
+                    .rev()
+                    .fold(0, |sum, byte| sum << 8 | *byte as usize)
             };
             let (table, entry_size, n_entries) = (number(32, 8), number(54, 2), number(56, 2));
             let kinds = (0..n_entries).map(|idx| number(table + idx * entry_size, 4));

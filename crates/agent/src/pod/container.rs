@@ -18,12 +18,20 @@ pub const MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// A container's unique name: creating it twice is a conflict, not a second container.
 pub fn name(pod: &Pod, container: &str, attempt: u32) -> String {
-    format!("kontiki_{container}_{}_{}_{}_{attempt}", pod.name(), pod.namespace(), pod.uid())
+    format!(
+        "kontiki_{container}_{}_{}_{}_{attempt}",
+        pod.name(),
+        pod.namespace(),
+        pod.uid()
+    )
 }
 
 fn base_labels(node: &Node, pod: &Pod, container: &str, attempt: u32) -> BTreeMap<String, String> {
-    let mut map: BTreeMap<String, String> =
-        node.own_labels().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut map: BTreeMap<String, String> = node
+        .own_labels()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
     for (name, value) in [
         (labels::POD_UID, pod.uid().to_owned()),
         (labels::POD_NAME, pod.name().to_owned()),
@@ -83,7 +91,12 @@ pub fn container(
     let known = |name: &str| env.get(name).cloned();
     let expanded = |words: &Option<Vec<String>>| {
         let words = words.as_ref().filter(|words| !words.is_empty())?;
-        Some(words.iter().map(|word| expand(word, known)).collect::<Vec<_>>())
+        Some(
+            words
+                .iter()
+                .map(|word| expand(word, known))
+                .collect::<Vec<_>>(),
+        )
     };
     let reference = container.image.clone().unwrap_or_default();
     let mut labels = base_labels(node, pod, &container.name, attempt);
@@ -104,15 +117,26 @@ pub fn container(
         labels,
         entrypoint: expanded(&container.command),
         cmd: expanded(&container.args),
-        env: env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        env: env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
         working_dir: container.working_dir.clone(),
         user,
         groups: groups.iter().map(ToString::to_string).collect(),
         stdin: container.stdin == Some(true),
         tty: container.tty == Some(true),
         mounts: Vec::new(),
-        network: if pod.on_host_network() { Namespace::Host } else { of_sandbox() },
-        ipc: if pod.spec().host_ipc == Some(true) { Namespace::Host } else { of_sandbox() },
+        network: if pod.on_host_network() {
+            Namespace::Host
+        } else {
+            of_sandbox()
+        },
+        ipc: if pod.spec().host_ipc == Some(true) {
+            Namespace::Host
+        } else {
+            of_sandbox()
+        },
         pid: match (host_pid, pod.spec().share_process_namespace == Some(true)) {
             (true, _) => Namespace::Host,
             (false, true) => of_sandbox(),
@@ -141,7 +165,10 @@ pub fn message_path(container: &Container) -> &str {
 
 /// The file behind [`message_path`].
 pub fn message_file(node: &Node, pod: &Pod, container: &str, attempt: u32) -> std::path::PathBuf {
-    node.pod_dir(pod.uid()).join("containers").join(container).join(attempt.to_string())
+    node.pod_dir(pod.uid())
+        .join("containers")
+        .join(container)
+        .join(attempt.to_string())
 }
 
 fn user(
@@ -156,10 +183,17 @@ fn user(
     let non_root = security.run_as_non_root.or(pod_security.run_as_non_root) == Some(true);
     if non_root {
         let image_user = image.user.split(':').next().unwrap_or("");
-        let where_ = format!("(pod: \"{}_{}({})\", container: {name})", pod.name(), pod.namespace(), pod.uid());
+        let where_ = format!(
+            "(pod: \"{}_{}({})\", container: {name})",
+            pod.name(),
+            pod.namespace(),
+            pod.uid()
+        );
         match uid {
             Some(0) => {
-                return Err(format!("container's runAsUser breaks non-root policy {where_}"));
+                return Err(format!(
+                    "container's runAsUser breaks non-root policy {where_}"
+                ));
             }
             None if image_user.is_empty() || image_user == "0" || image_user == "root" => {
                 return Err(format!(
@@ -179,7 +213,13 @@ fn user(
 }
 
 fn unconfined(pod: &Pod, security: &SecurityContext) -> bool {
-    let pod_level = || pod.spec().security_context.as_ref()?.seccomp_profile.clone();
+    let pod_level = || {
+        pod.spec()
+            .security_context
+            .as_ref()?
+            .seccomp_profile
+            .clone()
+    };
     let profile = security.seccomp_profile.clone().or_else(pod_level);
     // Kubernetes' default is no filter; Docker's own would refuse what images rely on elsewhere.
     profile.is_none_or(|profile| profile.type_ == "Unconfined")
@@ -200,21 +240,32 @@ fn resources(
     let memory = |text: &str| memory_bytes(text).map_err(wrong);
 
     let cpu_limit = limits.get("cpu").map(|limit| cpu(&limit.0)).transpose()?;
-    let cpu_request = requests.get("cpu").map(|request| cpu(&request.0)).transpose()?;
+    let cpu_request = requests
+        .get("cpu")
+        .map(|request| cpu(&request.0))
+        .transpose()?;
     let weight = cpu_request.or(cpu_limit).unwrap_or(0);
     spec.cpu_shares = Some(((weight * 1024 / 1000) as i64).clamp(2, 262_144));
     spec.cpu_quota_us = cpu_limit
         .filter(|limit| *limit > 0)
         .map(|limit| ((limit * 100_000 / 1000) as i64).max(1000));
-    let memory_limit = limits.get("memory").map(|limit| memory(&limit.0)).transpose()?;
-    spec.memory_bytes = memory_limit.map(|bytes| bytes as i64).filter(|bytes| *bytes > 0);
+    let memory_limit = limits
+        .get("memory")
+        .map(|limit| memory(&limit.0))
+        .transpose()?;
+    spec.memory_bytes = memory_limit
+        .map(|bytes| bytes as i64)
+        .filter(|bytes| *bytes > 0);
 
     // Negative scores need a capability that sandboxes lack; 0 is what remains for guaranteed pods.
     spec.oom_score_adj = match qos_class(pod) {
         "Guaranteed" => 0,
         "BestEffort" => 1000,
         _ => {
-            let request = requests.get("memory").map(|request| memory(&request.0)).transpose()?;
+            let request = requests
+                .get("memory")
+                .map(|request| memory(&request.0))
+                .transpose()?;
             let share = request.unwrap_or(0) * 1000 / i128::from(node.capacity.memory_bytes.max(1));
             (1000 - share).clamp(2, 999) as i64
         }
@@ -254,7 +305,12 @@ fn mounts(
     let mut own = |source: &Path, target: &str| {
         if mounts.iter().all(|mount| mount.target != target) {
             let (source, target) = (text(source), target.to_owned());
-            mounts.push(Mount { source, target, read_only: false, propagation: "" });
+            mounts.push(Mount {
+                source,
+                target,
+                read_only: false,
+                propagation: "",
+            });
         }
     };
     let etc = node.pod_dir(pod.uid()).join("etc");

@@ -71,7 +71,10 @@ fn from_source(
         return field(pod, place, &reference.field_path).map(Some);
     }
     if let Some(reference) = &source.resource_field_ref {
-        let of = reference.container_name.as_deref().and_then(|name| pod.container(name));
+        let of = reference
+            .container_name
+            .as_deref()
+            .and_then(|name| pod.container(name));
         return resource(node, of.unwrap_or(container), reference).map(Some);
     }
     if let Some(reference) = &source.config_map_key_ref {
@@ -79,7 +82,11 @@ fn from_source(
         let Some(map) = present(map, reference.optional, "configmap", &reference.name)? else {
             return Ok(None);
         };
-        let value = map.data.as_ref().and_then(|data| data.get(&reference.key)).cloned();
+        let value = map
+            .data
+            .as_ref()
+            .and_then(|data| data.get(&reference.key))
+            .cloned();
         let place = format!("ConfigMap {}/{}", pod.namespace(), reference.name);
         return key(value, reference.optional, &reference.key, &place);
     }
@@ -88,7 +95,10 @@ fn from_source(
         let Some(secret) = present(secret, reference.optional, "secret", &reference.name)? else {
             return Ok(None);
         };
-        let bytes = secret.data.as_ref().and_then(|data| data.get(&reference.key));
+        let bytes = secret
+            .data
+            .as_ref()
+            .and_then(|data| data.get(&reference.key));
         let value = bytes.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
         let place = format!("Secret {}/{}", pod.namespace(), reference.name);
         return key(value, reference.optional, &reference.key, &place);
@@ -140,8 +150,9 @@ pub fn expand(text: &str, known: impl Fn(&str) -> Option<String>) -> String {
         if let Some(after) = rest.strip_prefix('$') {
             result.push('$');
             rest = after;
-        } else if let Some((name, after)) =
-            rest.strip_prefix('(').and_then(|inner| inner.split_once(')'))
+        } else if let Some((name, after)) = rest
+            .strip_prefix('(')
+            .and_then(|inner| inner.split_once(')'))
         {
             match known(name) {
                 Some(value) => result.push_str(&value),
@@ -173,7 +184,11 @@ fn service_variables(node: &Node, pod: &Pod) -> BTreeMap<String, String> {
 
 fn add_service(variables: &mut BTreeMap<String, String>, name: &str, service: &Service) {
     let Some(spec) = &service.spec else { return };
-    let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else {
+    let Some(ip) = spec
+        .cluster_ip
+        .as_deref()
+        .filter(|ip| !ip.is_empty() && *ip != "None")
+    else {
         return;
     };
     let prefix = name.replace('-', "_").to_ascii_uppercase();
@@ -181,7 +196,11 @@ fn add_service(variables: &mut BTreeMap<String, String>, name: &str, service: &S
         variables.insert(format!("{prefix}_{key}"), value);
     };
     for (idx, port) in spec.ports.iter().flatten().enumerate() {
-        let protocol = port.protocol.as_deref().unwrap_or("TCP").to_ascii_lowercase();
+        let protocol = port
+            .protocol
+            .as_deref()
+            .unwrap_or("TCP")
+            .to_ascii_lowercase();
         let url = format!("{protocol}://{ip}:{}", port.port);
         if idx == 0 {
             set("SERVICE_HOST".into(), ip.to_owned());

@@ -24,7 +24,10 @@ pub fn field(pod: &Pod, place: &Place, path: &str) -> Result<String, String> {
             "metadata.annotations" => meta.annotations.as_ref(),
             _ => return Err(format!("invalid subscript in field path {path:?}")),
         };
-        return Ok(map.and_then(|map| map.get(key)).cloned().unwrap_or_default());
+        return Ok(map
+            .and_then(|map| map.get(key))
+            .cloned()
+            .unwrap_or_default());
     }
     Ok(match path {
         "metadata.name" => pod.name().to_owned(),
@@ -48,7 +51,9 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 
 /// `key="value"` lines, as the files of a downward volume have them.
 fn lines<'a>(map: impl Iterator<Item = (&'a String, &'a String)>) -> String {
-    map.map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n")
+    map.map(|(key, value)| format!("{key}={value:?}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The value of a `resourceFieldRef`, divided and rounded up; limits default to what the node offers.
@@ -62,9 +67,16 @@ pub fn resource(
     let from = match kind {
         "limits" => resources.limits,
         "requests" => resources.requests,
-        _ => return Err(format!("unsupported container resource : {}", selector.resource)),
+        _ => {
+            return Err(format!(
+                "unsupported container resource : {}",
+                selector.resource
+            ));
+        }
     };
-    let text = from.and_then(|map| map.get(name).cloned()).map(|quantity| quantity.0);
+    let text = from
+        .and_then(|map| map.get(name).cloned())
+        .map(|quantity| quantity.0);
     let capacity = &node.capacity;
     let wrong = |error: kontiki_api::quantity::Error| error.to_string();
     let is_limit = kind == "limits";
@@ -96,7 +108,10 @@ mod tests {
             "spec": { "nodeName": "n1", "containers": [] },
         }))
         .unwrap();
-        let place = Place { pod_ip: "10.1.1.1".into(), host_ip: "192.0.2.1".into() };
+        let place = Place {
+            pod_ip: "10.1.1.1".into(),
+            host_ip: "192.0.2.1".into(),
+        };
         let get = |path| field(&pod, &place, path);
         assert_eq!(get("metadata.labels['app']").unwrap(), "web");
         assert_eq!(get("metadata.labels").unwrap(), "app=\"web\"\nv=\"1\"");

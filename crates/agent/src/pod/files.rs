@@ -20,8 +20,16 @@ pub fn hostname(pod: &Pod) -> String {
 
 /// `host.subdomain.namespace.svc.domain`, for pods with a subdomain.
 fn full_name(pod: &Pod, domain: &str) -> Option<String> {
-    let subdomain = pod.spec().subdomain.as_deref().filter(|name| !name.is_empty())?;
-    Some(format!("{}.{subdomain}.{}.svc.{domain}", hostname(pod), pod.namespace()))
+    let subdomain = pod
+        .spec()
+        .subdomain
+        .as_deref()
+        .filter(|name| !name.is_empty())?;
+    Some(format!(
+        "{}.{subdomain}.{}.svc.{domain}",
+        hostname(pod),
+        pod.namespace()
+    ))
 }
 
 /// `/etc/hosts` of a pod with a network of its own, or the machine's with additions.
@@ -60,9 +68,12 @@ pub fn resolv_conf(pod: &Pod, settings: &ClusterSettings, machines_own: &str) ->
     } && !settings.dns.is_empty();
 
     let own = |word: &str| -> Vec<String> {
-        let line = machines_own.lines().map(str::split_whitespace).filter_map(|mut words| {
-            (words.next() == Some(word)).then(|| words.map(str::to_owned).collect::<Vec<_>>())
-        });
+        let line = machines_own
+            .lines()
+            .map(str::split_whitespace)
+            .filter_map(|mut words| {
+                (words.next() == Some(word)).then(|| words.map(str::to_owned).collect::<Vec<_>>())
+            });
         line.flatten().collect()
     };
     let (mut servers, mut searches, mut options) = match policy {
@@ -75,7 +86,11 @@ pub fn resolv_conf(pod: &Pod, settings: &ClusterSettings, machines_own: &str) ->
                 domain.clone(),
             ];
             searches.extend(own("search"));
-            (vec![settings.dns.clone()], searches, vec!["ndots:5".to_owned()])
+            (
+                vec![settings.dns.clone()],
+                searches,
+                vec!["ndots:5".to_owned()],
+            )
         }
         _ => (own("nameserver"), own("search"), own("options")),
     };
@@ -85,7 +100,11 @@ pub fn resolv_conf(pod: &Pod, settings: &ClusterSettings, machines_own: &str) ->
         for option in config.options.iter().flatten() {
             let name = option.name.clone().unwrap_or_default();
             options.retain(|known| known.split(':').next() != Some(&name));
-            let value = option.value.as_ref().map(|value| format!(":{value}")).unwrap_or_default();
+            let value = option
+                .value
+                .as_ref()
+                .map(|value| format!(":{value}"))
+                .unwrap_or_default();
             options.push(format!("{name}{value}"));
         }
     }
@@ -146,9 +165,15 @@ mod tests {
             "containers": [], "subdomain": "db",
             "hostAliases": [{ "ip": "1.2.3.4", "hostnames": ["a", "b"] }],
         }));
-        let place = Place { pod_ip: "10.1.1.1".into(), ..Place::default() };
+        let place = Place {
+            pod_ip: "10.1.1.1".into(),
+            ..Place::default()
+        };
         let text = hosts(&pod, &place, "cluster.local", "");
-        assert!(text.contains("10.1.1.1\tweb-0.db.shop.svc.cluster.local\tweb-0\n"), "{text}");
+        assert!(
+            text.contains("10.1.1.1\tweb-0.db.shop.svc.cluster.local\tweb-0\n"),
+            "{text}"
+        );
         assert!(text.contains("1.2.3.4\ta\tb\n"), "{text}");
     }
 }

@@ -11,8 +11,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeMount,
-    VolumeProjection,
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeMount, VolumeProjection,
 };
 
 use super::fields::{Place, field, resource};
@@ -36,7 +35,11 @@ pub fn ensure(node: &Node, pod: &Pod, place: &Place) -> Result<(), String> {
 
 fn ensure_one(node: &Node, pod: &Pod, place: &Place, volume: &Volume) -> Result<(), String> {
     let root = folder(node, pod, &volume.name);
-    let group = pod.spec().security_context.as_ref().and_then(|context| context.fs_group);
+    let group = pod
+        .spec()
+        .security_context
+        .as_ref()
+        .and_then(|context| context.fs_group);
     if volume.empty_dir.is_some() {
         if !root.exists() {
             make_dir(&root, 0o777).map_err(|error| error.to_string())?;
@@ -76,8 +79,14 @@ pub fn mount_source(root: &Path, mount: &VolumeMount, sub_path: &str) -> Result<
         return Ok(root.to_owned());
     }
     let within = Path::new(sub_path);
-    if !within.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(format!("subPath {sub_path:?} of {} must stay within it", mount.name));
+    if !within
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    {
+        return Err(format!(
+            "subPath {sub_path:?} of {} must stay within it",
+            mount.name
+        ));
     }
     let wanted = root.join(within);
     if !wanted.exists() {
@@ -88,7 +97,10 @@ pub fn mount_source(root: &Path, mount: &VolumeMount, sub_path: &str) -> Result<
     if real.starts_with(&real_root) {
         Ok(real)
     } else {
-        Err(format!("subPath {sub_path:?} leads out of the volume {}", mount.name))
+        Err(format!(
+            "subPath {sub_path:?} leads out of the volume {}",
+            mount.name
+        ))
     }
 }
 
@@ -105,8 +117,14 @@ fn host_path(path: &str, kind: &str) -> Result<(), String> {
         "FileOrCreate" if !path.exists() => fs::write(path, b"").map_err(failed),
         // Docker's bind mounts want the source to be there; upstream makes a folder then.
         "" if !path.exists() => make_dir(path, 0o755).map_err(failed),
-        "Directory" if !path.is_dir() => Err(format!("hostPath type check failed: {} is not a directory", path.display())),
-        "File" if !path.is_file() => Err(format!("hostPath type check failed: {} is not a file", path.display())),
+        "Directory" if !path.is_dir() => Err(format!(
+            "hostPath type check failed: {} is not a directory",
+            path.display()
+        )),
+        "File" if !path.is_file() => Err(format!(
+            "hostPath type check failed: {} is not a file",
+            path.display()
+        )),
         _ => Ok(()),
     }
 }
@@ -122,12 +140,28 @@ fn files_of(
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         let optional = source.optional == Some(true);
-        add_config_map(&mut files, node, pod, &source.name, source.items.as_deref(), optional, mode)?;
+        add_config_map(
+            &mut files,
+            node,
+            pod,
+            &source.name,
+            source.items.as_deref(),
+            optional,
+            mode,
+        )?;
     } else if let Some(source) = &volume.secret {
         let name = source.secret_name.clone().unwrap_or_default();
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         let optional = source.optional == Some(true);
-        add_secret(&mut files, node, pod, &name, source.items.as_deref(), optional, mode)?;
+        add_secret(
+            &mut files,
+            node,
+            pod,
+            &name,
+            source.items.as_deref(),
+            optional,
+            mode,
+        )?;
     } else if let Some(source) = &volume.downward_api {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         add_downward(&mut files, node, pod, place, source.items.as_deref(), mode)?;
@@ -152,11 +186,27 @@ fn add_projection(
 ) -> Result<(), String> {
     if let Some(map) = &part.config_map {
         let optional = map.optional == Some(true);
-        add_config_map(files, node, pod, &map.name, map.items.as_deref(), optional, mode)?;
+        add_config_map(
+            files,
+            node,
+            pod,
+            &map.name,
+            map.items.as_deref(),
+            optional,
+            mode,
+        )?;
     }
     if let Some(secret) = &part.secret {
         let optional = secret.optional == Some(true);
-        add_secret(files, node, pod, &secret.name, secret.items.as_deref(), optional, mode)?;
+        add_secret(
+            files,
+            node,
+            pod,
+            &secret.name,
+            secret.items.as_deref(),
+            optional,
+            mode,
+        )?;
     }
     if let Some(fields) = &part.downward_api {
         add_downward(files, node, pod, place, fields.items.as_deref(), mode)?;
@@ -173,13 +223,27 @@ fn add_config_map(
     optional: bool,
     mode: i32,
 ) -> Result<(), String> {
-    let Some(map) = node.mirror.get::<ConfigMap>(ids::CONFIG_MAPS, pod.namespace(), name) else {
-        return if optional { Ok(()) } else { Err(format!("configmap \"{name}\" not found")) };
+    let Some(map) = node
+        .mirror
+        .get::<ConfigMap>(ids::CONFIG_MAPS, pod.namespace(), name)
+    else {
+        return if optional {
+            Ok(())
+        } else {
+            Err(format!("configmap \"{name}\" not found"))
+        };
     };
     let mut data: BTreeMap<&str, &[u8]> = BTreeMap::new();
     data.extend(total(map.data.as_ref()).map(|(key, text)| (key.as_str(), text.as_bytes())));
     data.extend(total(map.binary_data.as_ref()).map(|(key, bytes)| (key.as_str(), &*bytes.0)));
-    select(files, &data, items, optional, mode, &format!("configmap \"{name}\""))
+    select(
+        files,
+        &data,
+        items,
+        optional,
+        mode,
+        &format!("configmap \"{name}\""),
+    )
 }
 
 fn add_secret(
@@ -191,11 +255,27 @@ fn add_secret(
     optional: bool,
     mode: i32,
 ) -> Result<(), String> {
-    let Some(secret) = node.mirror.get::<Secret>(ids::SECRETS, pod.namespace(), name) else {
-        return if optional { Ok(()) } else { Err(format!("secret \"{name}\" not found")) };
+    let Some(secret) = node
+        .mirror
+        .get::<Secret>(ids::SECRETS, pod.namespace(), name)
+    else {
+        return if optional {
+            Ok(())
+        } else {
+            Err(format!("secret \"{name}\" not found"))
+        };
     };
-    let data = total(secret.data.as_ref()).map(|(key, bytes)| (key.as_str(), &*bytes.0)).collect();
-    select(files, &data, items, optional, mode, &format!("secret \"{name}\""))
+    let data = total(secret.data.as_ref())
+        .map(|(key, bytes)| (key.as_str(), &*bytes.0))
+        .collect();
+    select(
+        files,
+        &data,
+        items,
+        optional,
+        mode,
+        &format!("secret \"{name}\""),
+    )
 }
 
 /// All keys as files, or the listed ones at their paths.
@@ -239,7 +319,9 @@ fn add_downward(
             (Some(reference), _) => field(pod, place, &reference.field_path)?,
             (None, Some(reference)) => {
                 let name = reference.container_name.as_deref().unwrap_or("");
-                let container = pod.container(name).ok_or(format!("no container {name:?}"))?;
+                let container = pod
+                    .container(name)
+                    .ok_or(format!("no container {name:?}"))?;
                 resource(node, container, reference)?
             }
             (None, None) => String::new(),
@@ -260,15 +342,25 @@ fn write_set(root: &Path, files: &Files, group: Option<i64>) -> io::Result<()> {
     let old = fs::read_link(&current).ok();
     let serial: u64 = old
         .as_ref()
-        .and_then(|old| old.to_string_lossy().trim_start_matches("..set_").parse().ok())
+        .and_then(|old| {
+            old.to_string_lossy()
+                .trim_start_matches("..set_")
+                .parse()
+                .ok()
+        })
         .unwrap_or(0);
     let name = format!("..set_{}", serial + 1);
     let fresh = root.join(&name);
     let _ = fs::remove_dir_all(&fresh);
     make_dir(&fresh, 0o755)?;
     for (path, (bytes, mode)) in files {
-        if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(io::Error::other(format!("path {path:?} must stay within the volume")));
+        if !Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Err(io::Error::other(format!(
+                "path {path:?} must stay within the volume"
+            )));
         }
         let target = fresh.join(path);
         if let Some(parent) = target.parent() {
@@ -323,6 +415,12 @@ fn is_current(current: &Path, files: &Files) -> bool {
 fn count_files(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .map(|entry| if entry.path().is_dir() { count_files(&entry.path()) } else { 1 })
+        .map(|entry| {
+            if entry.path().is_dir() {
+                count_files(&entry.path())
+            } else {
+                1
+            }
+        })
         .sum()
 }

@@ -15,7 +15,13 @@ const ANSWER_BYTES: u64 = 10 * 1024;
 
 /// One check; the error says what was wrong.
 pub async fn once(subject: &Subject, probe: &Probe) -> Result<(), String> {
-    let Subject { node, container, container_id, pod_ip, .. } = subject;
+    let Subject {
+        node,
+        container,
+        container_id,
+        pod_ip,
+        ..
+    } = subject;
     if let Some(action) = &probe.exec {
         return exec(node, container_id, action).await;
     }
@@ -66,21 +72,39 @@ async fn exec(node: &Node, container_id: &str, action: &ExecAction) -> Result<()
 }
 
 async fn tcp(container: &Container, ip: &str, action: &TCPSocketAction) -> Result<(), String> {
-    let host = action.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(ip);
-    connect(host, port(container, &action.port)?).await.map(drop)
+    let host = action
+        .host
+        .as_deref()
+        .filter(|host| !host.is_empty())
+        .unwrap_or(ip);
+    connect(host, port(container, &action.port)?)
+        .await
+        .map(drop)
 }
 
 async fn http(container: &Container, ip: &str, action: &HTTPGetAction) -> Result<(), String> {
-    let host = action.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(ip);
+    let host = action
+        .host
+        .as_deref()
+        .filter(|host| !host.is_empty())
+        .unwrap_or(ip);
     let port = port(container, &action.port)?;
     let mut stream = connect(host, port).await?;
     if action.scheme.as_deref() == Some("HTTPS") {
         return Ok(());
     }
-    let path = action.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+    let path = action
+        .path
+        .as_deref()
+        .filter(|path| !path.is_empty())
+        .unwrap_or("/");
     let mut request = format!("GET {path} HTTP/1.1\r\n");
     let headers = action.http_headers.as_deref().unwrap_or_default();
-    let has = |name: &str| headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
+    let has = |name: &str| {
+        headers
+            .iter()
+            .any(|header| header.name.eq_ignore_ascii_case(name))
+    };
     for (name, value) in [
         ("Host", format!("{host}:{port}")),
         ("User-Agent", "kube-probe/1.35".into()),
@@ -92,7 +116,11 @@ async fn http(container: &Container, ip: &str, action: &HTTPGetAction) -> Result
     }
     for header in headers {
         let clean = |text: &str| text.replace(['\r', '\n'], " ");
-        request.push_str(&format!("{}: {}\r\n", clean(&header.name), clean(&header.value)));
+        request.push_str(&format!(
+            "{}: {}\r\n",
+            clean(&header.name),
+            clean(&header.value)
+        ));
     }
     request.push_str("Connection: close\r\n\r\n");
     let failed = |error: std::io::Error| format!("Get \"http://{host}:{port}{path}\": {error}");
@@ -102,10 +130,16 @@ async fn http(container: &Container, ip: &str, action: &HTTPGetAction) -> Result
     // The status line decides; who closes without a proper end has still answered.
     while !answer.contains(&b'\n') && limited.read_buf(&mut answer).await.map_err(failed)? > 0 {}
     let line = String::from_utf8_lossy(&answer);
-    let code: u16 = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let code: u16 = line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
     match code {
         200..400 => Ok(()),
-        0 => Err(format!("Get \"http://{host}:{port}{path}\": malformed HTTP response")),
+        0 => Err(format!(
+            "Get \"http://{host}:{port}{path}\": malformed HTTP response"
+        )),
         code => Err(format!("HTTP probe failed with statuscode: {code}")),
     }
 }
@@ -123,9 +157,13 @@ fn port(container: &Container, port: &IntOrString) -> Result<u16, String> {
         IntOrString::String(name) => {
             let ports = container.ports.as_deref().unwrap_or_default();
             let named = ports.iter().find(|port| port.name.as_ref() == Some(name));
-            named.map(|port| port.container_port).or_else(|| name.parse().ok())
+            named
+                .map(|port| port.container_port)
+                .or_else(|| name.parse().ok())
         }
     };
-    let number = number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0);
+    let number = number
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|port| *port > 0);
     number.ok_or_else(|| format!("couldn't find port: {port:?}"))
 }

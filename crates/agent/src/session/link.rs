@@ -77,12 +77,25 @@ impl Link {
             running_pod_uids,
             agent_version: config.version.clone(),
         };
-        let first = SessionRequest { message: Some(session_request::Message::Hello(hello)) };
-        outgoing.send(first).await.map_err(|error| End::Broken(error.to_string()))?;
+        let first = SessionRequest {
+            message: Some(session_request::Message::Hello(hello)),
+        };
+        outgoing
+            .send(first)
+            .await
+            .map_err(|error| End::Broken(error.to_string()))?;
         let opening = client.session(ReceiverStream::new(receiver));
         let response = tokio::time::timeout(super::WELCOME, opening).await;
-        let incoming = response.map_err(|_| End::Silent)?.map_err(broken)?.into_inner();
-        Ok(Self { client, outgoing, incoming, n_heartbeats: 0 })
+        let incoming = response
+            .map_err(|_| End::Silent)?
+            .map_err(broken)?
+            .into_inner();
+        Ok(Self {
+            client,
+            outgoing,
+            incoming,
+            n_heartbeats: 0,
+        })
     }
 
     /// The server's first message.
@@ -90,7 +103,9 @@ impl Link {
         match self.next().await? {
             session_response::Message::Welcome(welcome) => Ok(welcome),
             session_response::Message::Redirect(redirect) => Err(End::Redirected(redirect.reason)),
-            _ => Err(End::Broken("the server does not begin with a welcome".into())),
+            _ => Err(End::Broken(
+                "the server does not begin with a welcome".into(),
+            )),
         }
     }
 
@@ -98,7 +113,9 @@ impl Link {
     pub async fn next(&mut self) -> Result<session_response::Message, End> {
         loop {
             match self.incoming.message().await.map_err(broken)? {
-                Some(SessionResponse { message: Some(message) }) => return Ok(message),
+                Some(SessionResponse {
+                    message: Some(message),
+                }) => return Ok(message),
                 // A message of a newer server.
                 Some(SessionResponse { message: None }) => {}
                 None => return Err(End::Broken("the server closed the session".into())),
@@ -109,13 +126,17 @@ impl Link {
     /// Proof of life.
     pub async fn heartbeat(&mut self) -> Result<(), End> {
         self.n_heartbeats += 1;
-        let heartbeat = Heartbeat { sequence: self.n_heartbeats };
-        self.send(session_request::Message::Heartbeat(heartbeat)).await
+        let heartbeat = Heartbeat {
+            sequence: self.n_heartbeats,
+        };
+        self.send(session_request::Message::Heartbeat(heartbeat))
+            .await
     }
 
     /// An assignment was taken in.
     pub async fn acknowledge(&self, sequence: u64) -> Result<(), End> {
-        self.send(session_request::Message::Ack(AssignmentAck { sequence })).await
+        self.send(session_request::Message::Ack(AssignmentAck { sequence }))
+            .await
     }
 
     /// Statuses and events.
@@ -124,7 +145,9 @@ impl Link {
     }
 
     async fn send(&self, message: session_request::Message) -> Result<(), End> {
-        let request = SessionRequest { message: Some(message) };
+        let request = SessionRequest {
+            message: Some(message),
+        };
         let sent = self.outgoing.send(request).await;
         sent.map_err(|_| End::Broken("the server stopped listening".into()))
     }

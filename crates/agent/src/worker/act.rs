@@ -78,14 +78,23 @@ impl Worker {
 
     fn no_sandbox(&self, why: &str) -> Result<(), RuntimeError> {
         let message = format!("Failed to create pod sandbox: {why}");
-        self.node.events.warning(&self.pod, None, "FailedCreatePodSandBox", &message);
+        self.node
+            .events
+            .warning(&self.pod, None, "FailedCreatePodSandBox", &message);
         Err(RuntimeError::Refused(message))
     }
 
     /// Connects the pod of a process.
     pub(super) async fn attach(&self, pid: u32, address: Ipv4Addr) -> kontiki_network::Result<()> {
         let pod_uid = self.pod.uid().to_owned();
-        self.node.network.attach(&PodPort { pod_uid, pid, address }).await
+        self.node
+            .network
+            .attach(&PodPort {
+                pod_uid,
+                pid,
+                address,
+            })
+            .await
     }
 
     /// Creates a container, or finds the one that an agent before its restart created under the name.
@@ -105,7 +114,10 @@ impl Worker {
     }
 
     async fn start(&mut self, spec: &Spec, attempt: u32) -> Result<(), RuntimeError> {
-        let Some(sandbox) = self.instances.running_sandbox().map(|sandbox| sandbox.id.clone())
+        let Some(sandbox) = self
+            .instances
+            .running_sandbox()
+            .map(|sandbox| sandbox.id.clone())
         else {
             return Ok(());
         };
@@ -124,14 +136,26 @@ impl Worker {
         let image = match image {
             Ok(image) => image,
             Err(none) => {
-                let waiting = Waiting { reason: none.reason, message: none.message };
+                let waiting = Waiting {
+                    reason: none.reason,
+                    message: none.message,
+                };
                 let at_ms = none.retry_ms.unwrap_or(u64::MAX);
-                self.memory.failed_starts.insert(spec.name.clone(), (waiting, at_ms));
+                self.memory
+                    .failed_starts
+                    .insert(spec.name.clone(), (waiting, at_ms));
                 return Ok(());
             }
         };
-        let made =
-            container::container(&self.node, &self.pod, spec, attempt, &sandbox, &self.place, &image);
+        let made = container::container(
+            &self.node,
+            &self.pod,
+            spec,
+            attempt,
+            &sandbox,
+            &self.place,
+            &image,
+        );
         match made {
             Ok(made) => self.launch(spec, &made).await,
             Err(message) => {
@@ -153,7 +177,10 @@ impl Worker {
         };
         let text = format!("Created container: {}", spec.name);
         self.node.events.normal(&self.pod, name, "Created", &text);
-        let again = self.instances.newest(&spec.name).is_some_and(|last| last.exit_code().is_some());
+        let again = self
+            .instances
+            .newest(&spec.name)
+            .is_some_and(|last| last.exit_code().is_some());
         if again {
             METRICS.agent_container_restarts_total.inc();
             let previous = self.memory.restarts.get(&spec.name).copied();
@@ -170,7 +197,10 @@ impl Worker {
             Err(error @ RuntimeError::Unreachable(_)) => return Err(error),
             Err(error) => {
                 // The container stays as ended: restarts and back-off follow from that.
-                let text = format!("Error: failed to start container \"{}\": {error}", spec.name);
+                let text = format!(
+                    "Error: failed to start container \"{}\": {error}",
+                    spec.name
+                );
                 self.node.events.warning(&self.pod, name, "Failed", &text);
                 self.inspect(&id).await?;
                 let ended = self.instances.newest(&spec.name);
@@ -200,7 +230,9 @@ impl Worker {
         };
         if let Err(error) = result {
             let text = format!("PostStartHook failed: {error}");
-            self.node.events.warning(&self.pod, Some(&spec.name), "FailedPostStartHook", &text);
+            self.node
+                .events
+                .warning(&self.pod, Some(&spec.name), "FailedPostStartHook", &text);
             let message = "FailedPostStartHook".to_owned();
             self.memory.condemned.insert(id.to_owned(), message);
         }
@@ -208,10 +240,17 @@ impl Worker {
 
     fn failed_start(&mut self, spec: &Spec, reason: &'static str, message: &str) {
         let text = format!("Error: {message}");
-        self.node.events.warning(&self.pod, Some(&spec.name), "Failed", &text);
-        let waiting = Waiting { reason, message: message.to_owned() };
+        self.node
+            .events
+            .warning(&self.pod, Some(&spec.name), "Failed", &text);
+        let waiting = Waiting {
+            reason,
+            message: message.to_owned(),
+        };
         let at_ms = self.node.now_ms() + RETRY_MS;
-        self.memory.failed_starts.insert(spec.name.clone(), (waiting, at_ms));
+        self.memory
+            .failed_starts
+            .insert(spec.name.clone(), (waiting, at_ms));
     }
 
     /// Volumes before the first container; false, with an event, when something is missing yet.
@@ -220,10 +259,17 @@ impl Worker {
             && let Err(error) = volumes::ensure(&self.node, &self.pod, &self.place)
         {
             let text = format!("MountVolume.SetUp failed for {error}");
-            self.node.events.warning(&self.pod, None, "FailedMount", &text);
-            let waiting = Waiting { reason: "ContainerCreating", message: String::new() };
+            self.node
+                .events
+                .warning(&self.pod, None, "FailedMount", &text);
+            let waiting = Waiting {
+                reason: "ContainerCreating",
+                message: String::new(),
+            };
             let at_ms = self.node.now_ms() + RETRY_MS;
-            self.memory.failed_starts.insert(spec.name.clone(), (waiting, at_ms));
+            self.memory
+                .failed_starts
+                .insert(spec.name.clone(), (waiting, at_ms));
             return false;
         }
         self.volumes_ready = true;
@@ -258,7 +304,10 @@ impl Worker {
 
     async fn last_lines(&self, id: &str) -> String {
         use futures::StreamExt as _;
-        let options = LogOptions { tail_lines: Some(LAST_LINES), ..LogOptions::default() };
+        let options = LogOptions {
+            tail_lines: Some(LAST_LINES),
+            ..LogOptions::default()
+        };
         let Ok(mut lines) = self.node.runtime.logs(id, &options).await else {
             return String::new();
         };

@@ -45,9 +45,13 @@ impl Worker {
             });
             return;
         }
-        let Some(found) = self.instances.0.iter().find(|found| found.id == id) else { return };
+        let Some(found) = self.instances.0.iter().find(|found| found.id == id) else {
+            return;
+        };
         let name = found.container().to_owned();
-        self.node.events.normal(&self.pod, Some(&name), "Killing", message);
+        self.node
+            .events
+            .normal(&self.pod, Some(&name), "Killing", message);
         let spec = self.pod.container(&name).cloned();
         let (sender, receiver) = watch::channel(deadline);
         let task = spawn(
@@ -64,7 +68,13 @@ impl Worker {
         // Nothing that ends is ready.
         self.probes.retain(|(of, _), _| of != id);
         self.memory.ready.remove(id);
-        self.endings.insert(id.to_owned(), Ending { task, deadline: sender });
+        self.endings.insert(
+            id.to_owned(),
+            Ending {
+                task,
+                deadline: sender,
+            },
+        );
     }
 
     /// One turn of a pod that is to end; `None` once nothing is left of it.
@@ -77,8 +87,11 @@ impl Worker {
             .map(|found| (found.id.clone(), found.container().to_owned()))
             .collect();
         let mains = running.iter().any(|(_, name)| !is_sidecar_id(name));
-        let now: Vec<(String, String)> =
-            running.iter().filter(|(_, name)| !mains || !is_sidecar_id(name)).cloned().collect();
+        let now: Vec<(String, String)> = running
+            .iter()
+            .filter(|(_, name)| !mains || !is_sidecar_id(name))
+            .cloned()
+            .collect();
         for (id, name) in now {
             self.end_container(&id, grace_s, &format!("Stopping container {name}"));
         }

@@ -19,11 +19,16 @@ pub trait Instance {
 
 impl Instance for Container {
     fn container(&self) -> &str {
-        self.labels.get(labels::CONTAINER).map_or("", String::as_str)
+        self.labels
+            .get(labels::CONTAINER)
+            .map_or("", String::as_str)
     }
 
     fn attempt(&self) -> u32 {
-        self.labels.get(labels::ATTEMPT).and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.labels
+            .get(labels::ATTEMPT)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     fn is_pause(&self) -> bool {
@@ -31,7 +36,11 @@ impl Instance for Container {
     }
 
     fn exit_code(&self) -> Option<i32> {
-        if let Run::Exited { code, .. } = self.run { Some(code) } else { None }
+        if let Run::Exited { code, .. } = self.run {
+            Some(code)
+        } else {
+            None
+        }
     }
 }
 
@@ -74,7 +83,9 @@ impl Instances {
 
     /// Running containers, the pause container aside.
     pub fn running(&self) -> impl Iterator<Item = &Container> {
-        self.0.iter().filter(|found| found.run.is_running() && !found.is_pause())
+        self.0
+            .iter()
+            .filter(|found| found.run.is_running() && !found.is_pause())
     }
 
     /// Number for the next start of a name.
@@ -85,7 +96,9 @@ impl Instances {
     /// Ended containers that nobody needs: all but the last two of a name, all but the newest pause.
     pub fn superfluous(&self) -> Vec<String> {
         let newer = |than: &Container| {
-            self.of(than.container()).filter(|other| other.attempt() > than.attempt()).count()
+            self.of(than.container())
+                .filter(|other| other.attempt() > than.attempt())
+                .count()
         };
         let unneeded = self.0.iter().filter(|found| {
             found.exit_code().is_some() && newer(found) >= if found.is_pause() { 1 } else { 2 }

@@ -65,7 +65,9 @@ impl Mailbox {
     /// A probe changed its mind.
     pub fn verdict(&self, verdict: Verdict) {
         self.change(|inbox| {
-            inbox.verdicts.insert((verdict.container_id, verdict.kind), verdict.good);
+            inbox
+                .verdicts
+                .insert((verdict.container_id, verdict.kind), verdict.good);
         });
     }
 

@@ -94,7 +94,13 @@ pub struct Plan {
 
 /// The next steps of a pod that is to run.
 pub fn plan(pod: &Pod, instances: &Instances, memory: &Memory, now_ms: u64) -> Plan {
-    let mut planner = Planner { pod, instances, memory, now_ms, plan: Plan::default() };
+    let mut planner = Planner {
+        pod,
+        instances,
+        memory,
+        now_ms,
+        plan: Plan::default(),
+    };
     planner.run();
     planner.plan
 }
@@ -106,14 +112,23 @@ pub fn is_over(pod: &Pod, instances: &Instances, memory: &Memory) -> bool {
     }
     let policy = pod.restart_policy();
     let failed = |spec: &Spec| {
-        let code = instances.newest(&spec.name).and_then(|found| found.exit_code());
+        let code = instances
+            .newest(&spec.name)
+            .and_then(|found| found.exit_code());
         code.is_some_and(|code| code != 0)
     };
-    if policy == "Never" && pod.inits().iter().any(|init| !is_sidecar(init) && failed(init)) {
+    if policy == "Never"
+        && pod
+            .inits()
+            .iter()
+            .any(|init| !is_sidecar(init) && failed(init))
+    {
         return true;
     }
     pod.spec().containers.iter().all(|spec| {
-        let code = instances.newest(&spec.name).and_then(|found| found.exit_code());
+        let code = instances
+            .newest(&spec.name)
+            .and_then(|found| found.exit_code());
         code.is_some_and(|code| !restarts(policy, code))
     })
 }
@@ -153,7 +168,10 @@ impl Planner<'_> {
         for running in self.instances.running() {
             let name = running.container();
             if running.created_ms < since {
-                self.end(running, format!("Stopping container {name}: its sandbox is gone"));
+                self.end(
+                    running,
+                    format!("Stopping container {name}: its sandbox is gone"),
+                );
             } else if let Some(message) = self.memory.condemned.get(&running.id) {
                 self.end(running, message.clone());
             } else if self.image_changed(running) {
@@ -173,7 +191,9 @@ impl Planner<'_> {
         if self.plan.steps.is_empty()
             && let Some(sandbox) = self.instances.running_sandbox()
         {
-            self.plan.steps.push(Step::EndSandbox { id: sandbox.id.clone() });
+            self.plan.steps.push(Step::EndSandbox {
+                id: sandbox.id.clone(),
+            });
         }
     }
 
@@ -184,7 +204,10 @@ impl Planner<'_> {
     }
 
     fn end(&mut self, container: &Container, message: String) {
-        self.plan.steps.push(Step::End { id: container.id.clone(), message });
+        self.plan.steps.push(Step::End {
+            id: container.id.clone(),
+            message,
+        });
     }
 
     fn image_changed(&self, running: &Container) -> bool {
@@ -196,12 +219,18 @@ impl Planner<'_> {
     /// Goes through init containers in order; false while one is not where it should be.
     fn inits_done(&mut self) -> bool {
         let pod = self.pod;
-        let any_started =
-            pod.spec().containers.iter().any(|spec| self.instances.current(&spec.name).is_some());
+        let any_started = pod
+            .spec()
+            .containers
+            .iter()
+            .any(|spec| self.instances.current(&spec.name).is_some());
         for init in pod.inits() {
             if is_sidecar(init) {
                 self.keep_running(init);
-                let running = self.instances.current(&init.name).filter(|it| it.run.is_running());
+                let running = self
+                    .instances
+                    .current(&init.name)
+                    .filter(|it| it.run.is_running());
                 let started = running.is_some_and(|it| is_started(init, it, self.memory));
                 if !started && !any_started {
                     return false;
@@ -225,10 +254,16 @@ impl Planner<'_> {
     }
 
     fn keep_running(&mut self, spec: &Spec) {
-        let policy = if is_sidecar(spec) { "Always" } else { self.pod.restart_policy() };
+        let policy = if is_sidecar(spec) {
+            "Always"
+        } else {
+            self.pod.restart_policy()
+        };
         match self.instances.newest(&spec.name).map(|found| &found.run) {
             Some(Run::Running { .. }) => {}
-            Some(Run::Exited { code, finished_ms, .. }) => {
+            Some(Run::Exited {
+                code, finished_ms, ..
+            }) => {
                 if restarts(policy, *code) {
                     self.restart(spec, *finished_ms);
                 }
@@ -257,7 +292,14 @@ impl Planner<'_> {
             self.pod.namespace(),
             self.pod.uid()
         );
-        self.wait(spec, Waiting { reason: "CrashLoopBackOff", message }, at_ms);
+        self.wait(
+            spec,
+            Waiting {
+                reason: "CrashLoopBackOff",
+                message,
+            },
+            at_ms,
+        );
     }
 
     fn start(&mut self, spec: &Spec) {
@@ -272,12 +314,18 @@ impl Planner<'_> {
             Some(found) if found.run == Run::Created => found.attempt(),
             _ => self.instances.next_attempt(&spec.name),
         };
-        self.plan.steps.push(Step::Start { name: spec.name.clone(), attempt });
+        self.plan.steps.push(Step::Start {
+            name: spec.name.clone(),
+            attempt,
+        });
     }
 
     fn wait(&mut self, spec: &Spec, waiting: Waiting, until_ms: u64) {
         self.plan.waiting.insert(spec.name.clone(), waiting);
-        let wake = self.plan.wake_ms.map_or(until_ms, |wake| wake.min(until_ms));
+        let wake = self
+            .plan
+            .wake_ms
+            .map_or(until_ms, |wake| wake.min(until_ms));
         self.plan.wake_ms = Some(wake);
     }
 }
@@ -305,7 +353,10 @@ impl Restarts {
             }
             _ => FIRST_MS,
         };
-        Self { delay_ms, updated_ms: now_ms }
+        Self {
+            delay_ms,
+            updated_ms: now_ms,
+        }
     }
 }
 
@@ -320,8 +371,11 @@ mod tests {
     }
 
     fn instance(name: &str, attempt: u32, created_ms: u64, run: Run) -> Container {
-        let labels = [(labels::CONTAINER, name), (labels::ATTEMPT, &attempt.to_string())]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let labels = [
+            (labels::CONTAINER, name),
+            (labels::ATTEMPT, &attempt.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
         Container {
             id: format!("{name}-{attempt}"),
             name: name.into(),
@@ -336,13 +390,24 @@ mod tests {
     }
 
     fn exited(code: i32, finished_ms: u64) -> Run {
-        Run::Exited { code, oom: false, started_ms: 1, finished_ms, error: String::new() }
+        Run::Exited {
+            code,
+            oom: false,
+            started_ms: 1,
+            finished_ms,
+            error: String::new(),
+        }
     }
 
     const RUNNING: Run = Run::Running { started_ms: 1 };
 
     fn sandbox(attempt: u32) -> Container {
-        instance(labels::PAUSE, attempt, 10 + u64::from(attempt) * 100, RUNNING)
+        instance(
+            labels::PAUSE,
+            attempt,
+            10 + u64::from(attempt) * 100,
+            RUNNING,
+        )
     }
 
     fn steps(pod: &Pod, containers: Vec<Container>, memory: &Memory, now_ms: u64) -> Vec<Step> {
@@ -350,7 +415,10 @@ mod tests {
     }
 
     fn start(name: &str, attempt: u32) -> Step {
-        Step::Start { name: name.into(), attempt }
+        Step::Start {
+            name: name.into(),
+            attempt,
+        }
     }
 
     #[test]
@@ -364,7 +432,10 @@ mod tests {
         );
         let memory = Memory::default();
         let mut there = Vec::new();
-        assert_eq!(steps(&pod, there.clone(), &memory, 20), [Step::NewSandbox { attempt: 0 }]);
+        assert_eq!(
+            steps(&pod, there.clone(), &memory, 20),
+            [Step::NewSandbox { attempt: 0 }]
+        );
         there.push(sandbox(0));
         assert_eq!(steps(&pod, there.clone(), &memory, 20), [start("i1", 0)]);
         there.push(instance("i1", 0, 20, RUNNING));
@@ -372,21 +443,36 @@ mod tests {
         there[1].run = exited(0, 30);
         assert_eq!(steps(&pod, there.clone(), &memory, 30), [start("i2", 0)]);
         there.push(instance("i2", 0, 30, exited(0, 31)));
-        assert_eq!(steps(&pod, there, &memory, 40), [start("a", 0), start("b", 0)]);
+        assert_eq!(
+            steps(&pod, there, &memory, 40),
+            [start("a", 0), start("b", 0)]
+        );
     }
 
     #[test]
     fn the_first_restart_is_immediate_then_waits_double() {
-        let pod = pod("Always", serde_json::json!({ "containers": [{ "name": "a" }] }));
+        let pod = pod(
+            "Always",
+            serde_json::json!({ "containers": [{ "name": "a" }] }),
+        );
         let mut memory = Memory::default();
         let at = |attempt, finished_ms| {
-            vec![sandbox(0), instance("a", attempt, 20, exited(1, finished_ms))]
+            vec![
+                sandbox(0),
+                instance("a", attempt, 20, exited(1, finished_ms)),
+            ]
         };
         assert_eq!(steps(&pod, at(0, 1000), &memory, 1000), [start("a", 1)]);
-        memory.restarts.insert("a".into(), Restarts::after_restart(None, 1000));
+        memory
+            .restarts
+            .insert("a".into(), Restarts::after_restart(None, 1000));
         let waiting = plan(&pod, &Instances(at(1, 2000)), &memory, 2000);
         assert_eq!((waiting.steps.len(), waiting.wake_ms), (0, Some(12_000)));
-        assert!(waiting.waiting["a"].message.starts_with("back-off 10s restarting failed"));
+        assert!(
+            waiting.waiting["a"]
+                .message
+                .starts_with("back-off 10s restarting failed")
+        );
         assert_eq!(steps(&pod, at(1, 2000), &memory, 12_000), [start("a", 2)]);
         let mut waits = memory.restarts["a"];
         for expected_s in [20, 40, 80, 160, 300, 300] {
@@ -396,7 +482,10 @@ mod tests {
         // Ten minutes without a crash forgive everything.
         let later = waits.updated_ms + RESET_MS + 1;
         assert_eq!(waits.not_before(later, later), None);
-        assert_eq!(Restarts::after_restart(Some(waits), later).delay_ms, FIRST_MS);
+        assert_eq!(
+            Restarts::after_restart(Some(waits), later).delay_ms,
+            FIRST_MS
+        );
     }
 
     #[test]
@@ -411,24 +500,40 @@ mod tests {
         ] {
             let pod = pod(policy, spec.clone());
             let there = Instances(vec![sandbox(0), instance("a", 0, 20, exited(code, 30))]);
-            assert_eq!(is_over(&pod, &there, &Memory::default()), over, "{policy} {code}");
+            assert_eq!(
+                is_over(&pod, &there, &Memory::default()),
+                over,
+                "{policy} {code}"
+            );
             if over {
                 let steps = plan(&pod, &there, &Memory::default(), 40).steps;
-                assert!(matches!(steps[..], [Step::EndSandbox { .. }]), "{policy}: {steps:?}");
+                assert!(
+                    matches!(steps[..], [Step::EndSandbox { .. }]),
+                    "{policy}: {steps:?}"
+                );
             }
         }
     }
 
     #[test]
     fn a_lost_sandbox_takes_everything_down_and_up_again() {
-        let pod = pod("Always", serde_json::json!({ "containers": [{ "name": "a" }] }));
+        let pod = pod(
+            "Always",
+            serde_json::json!({ "containers": [{ "name": "a" }] }),
+        );
         let memory = Memory::default();
         let mut dead = sandbox(0);
         dead.run = exited(137, 50);
         let there = vec![dead.clone(), instance("a", 0, 20, RUNNING)];
-        assert!(matches!(steps(&pod, there, &memory, 60)[..], [Step::End { .. }]));
+        assert!(matches!(
+            steps(&pod, there, &memory, 60)[..],
+            [Step::End { .. }]
+        ));
         let there = vec![dead.clone(), instance("a", 0, 20, exited(137, 60))];
-        assert_eq!(steps(&pod, there, &memory, 60), [Step::NewSandbox { attempt: 1 }]);
+        assert_eq!(
+            steps(&pod, there, &memory, 60),
+            [Step::NewSandbox { attempt: 1 }]
+        );
         let there = vec![dead, sandbox(1), instance("a", 0, 20, exited(137, 60))];
         assert_eq!(steps(&pod, there, &memory, 60), [start("a", 1)]);
     }
@@ -453,18 +558,27 @@ mod tests {
         assert_eq!(steps(&pod, there.clone(), &memory, 30), [start("s", 1)]);
         there[1].run = RUNNING;
         there[3].run = exited(0, 40);
-        assert!(matches!(steps(&pod, there, &memory, 40)[..], [Step::End { .. }]));
+        assert!(matches!(
+            steps(&pod, there, &memory, 40)[..],
+            [Step::End { .. }]
+        ));
     }
 
     #[test]
     fn half_made_containers_are_finished_and_condemned_ones_ended() {
-        let pod = pod("Always", serde_json::json!({ "containers": [{ "name": "a" }] }));
+        let pod = pod(
+            "Always",
+            serde_json::json!({ "containers": [{ "name": "a" }] }),
+        );
         let mut memory = Memory::default();
         let there = vec![sandbox(0), instance("a", 3, 20, Run::Created)];
         assert_eq!(steps(&pod, there, &memory, 20), [start("a", 3)]);
         memory.condemned.insert("a-0".into(), "unhealthy".into());
         let there = vec![sandbox(0), instance("a", 0, 20, RUNNING)];
-        let end = Step::End { id: "a-0".into(), message: "unhealthy".into() };
+        let end = Step::End {
+            id: "a-0".into(),
+            message: "unhealthy".into(),
+        };
         assert_eq!(steps(&pod, there, &memory, 20), [end]);
     }
 }

@@ -43,18 +43,31 @@ pub fn status(view: &View<'_>) -> PodStatus {
     let pod = view.pod;
     let spec = pod.spec();
     let done = initialized(pod, view.instances);
-    let inits: Vec<_> = pod.inits().iter().map(|init| one(view, init, true, done)).collect();
-    let containers: Vec<_> =
-        spec.containers.iter().map(|container| one(view, container, false, done)).collect();
+    let inits: Vec<_> = pod
+        .inits()
+        .iter()
+        .map(|init| one(view, init, true, done))
+        .collect();
+    let containers: Vec<_> = spec
+        .containers
+        .iter()
+        .map(|container| one(view, container, false, done))
+        .collect();
     let phase = phase(view, &inits, &containers);
     let mut status = view.last.clone();
     status.start_time.get_or_insert_with(|| time(view.now_ms));
-    status.qos_class.get_or_insert_with(|| qos_class(pod).to_owned());
+    status
+        .qos_class
+        .get_or_insert_with(|| qos_class(pod).to_owned());
     status.host_ip = Some(view.place.host_ip.clone());
-    status.host_ips = Some(vec![HostIP { ip: view.place.host_ip.clone() }]);
+    status.host_ips = Some(vec![HostIP {
+        ip: view.place.host_ip.clone(),
+    }]);
     if !view.place.pod_ip.is_empty() {
         status.pod_ip = Some(view.place.pod_ip.clone());
-        status.pod_ips = Some(vec![PodIP { ip: view.place.pod_ip.clone() }]);
+        status.pod_ips = Some(vec![PodIP {
+            ip: view.place.pod_ip.clone(),
+        }]);
     }
     if let Some((reason, message)) = &view.memory.failed {
         status.reason = Some((*reason).to_owned());
@@ -86,14 +99,21 @@ fn one(view: &View<'_>, spec: &Spec, init: bool, initialized: bool) -> Container
         _ => wait("ContainerCreating", None),
     };
     // What is not shown as the present state is the last one.
-    let shown = if waiting.is_some() { None } else { newest.map(|found| found.id.as_str()) };
+    let shown = if waiting.is_some() {
+        None
+    } else {
+        newest.map(|found| found.id.as_str())
+    };
     let last = view.instances.last_ended(&spec.name, shown);
     let statuses = if init {
         &view.last.init_container_statuses
     } else {
         &view.last.container_statuses
     };
-    let before = statuses.iter().flatten().find(|status| status.name == spec.name);
+    let before = statuses
+        .iter()
+        .flatten()
+        .find(|status| status.name == spec.name);
     let last_state = match last {
         Some(found) => Some(state_of(view, found)),
         None => before.and_then(|before| before.last_state.clone()),
@@ -102,7 +122,9 @@ fn one(view: &View<'_>, spec: &Spec, init: bool, initialized: bool) -> Container
     ContainerStatus {
         name: spec.name.clone(),
         image: spec.image.clone().unwrap_or_default(),
-        image_id: newest.map(|found| found.image_id.clone()).unwrap_or_default(),
+        image_id: newest
+            .map(|found| found.image_id.clone())
+            .unwrap_or_default(),
         container_id: newest.map(|found| format!("docker://{}", found.id)),
         ready,
         started: Some(running.is_some_and(|found| is_started(spec, found, view.memory))),
@@ -127,21 +149,43 @@ fn state_of(view: &View<'_>, found: &Container) -> ContainerState {
     match &found.run {
         Run::Created => wait("ContainerCreating", None),
         Run::Running { started_ms } => ContainerState {
-            running: Some(ContainerStateRunning { started_at: Some(time(*started_ms)) }),
+            running: Some(ContainerStateRunning {
+                started_at: Some(time(*started_ms)),
+            }),
             ..ContainerState::default()
         },
-        Run::Exited { code, oom, started_ms, finished_ms, error } => {
+        Run::Exited {
+            code,
+            oom,
+            started_ms,
+            finished_ms,
+            error,
+        } => {
             let reason = match (oom, code) {
                 (true, _) => "OOMKilled",
                 (false, 0) => "Completed",
                 _ if *started_ms == 0 && !error.is_empty() => "ContainerCannotRun",
                 _ => "Error",
             };
-            let words = view.last_words.get(&found.id).filter(|words| !words.is_empty());
-            let message = words.or(Some(error)).filter(|text| !text.is_empty()).cloned();
+            let words = view
+                .last_words
+                .get(&found.id)
+                .filter(|words| !words.is_empty());
+            let message = words
+                .or(Some(error))
+                .filter(|text| !text.is_empty())
+                .cloned();
             // A container that never started ended when it should have.
-            let started_ms = if *started_ms == 0 { found.created_ms } else { *started_ms };
-            let finished_ms = if *finished_ms == 0 { started_ms } else { *finished_ms };
+            let started_ms = if *started_ms == 0 {
+                found.created_ms
+            } else {
+                *started_ms
+            };
+            let finished_ms = if *finished_ms == 0 {
+                started_ms
+            } else {
+                *finished_ms
+            };
             ContainerState {
                 terminated: Some(ContainerStateTerminated {
                     container_id: Some(format!("docker://{}", found.id)),
@@ -166,8 +210,14 @@ fn phase(view: &View<'_>, inits: &[ContainerStatus], containers: &[ContainerStat
     }
     let running = view.instances.running().count();
     let code = |status: &ContainerStatus| {
-        let now = status.state.as_ref().and_then(|state| state.terminated.as_ref());
-        let then = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+        let now = status
+            .state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref());
+        let then = status
+            .last_state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref());
         now.or(then).map(|ended| ended.exit_code)
     };
     let all_well = containers.iter().all(|status| code(status) == Some(0));
@@ -192,7 +242,10 @@ fn phase(view: &View<'_>, inits: &[ContainerStatus], containers: &[ContainerStat
 }
 
 fn is_running(status: &ContainerStatus) -> bool {
-    status.state.as_ref().is_some_and(|state| state.running.is_some())
+    status
+        .state
+        .as_ref()
+        .is_some_and(|state| state.running.is_some())
 }
 
 fn conditions(
@@ -213,8 +266,11 @@ fn conditions(
     });
     list.set("Initialized", why.is_none(), why);
 
-    let unready: Vec<&str> =
-        containers.iter().filter(|one| !one.ready).map(|one| one.name.as_str()).collect();
+    let unready: Vec<&str> = containers
+        .iter()
+        .filter(|one| !one.ready)
+        .map(|one| one.name.as_str())
+        .collect();
     let why = match phase {
         "Succeeded" => Some(("PodCompleted", None)),
         "Failed" => Some(("PodFailed", None)),
@@ -234,18 +290,33 @@ fn conditions(
 fn unready(inits: &[ContainerStatus], pod: &Pod) -> String {
     let sidecar = |name: &str| pod.container(name).is_some_and(is_sidecar);
     let names = inits.iter().filter(|one| !one.ready && !sidecar(&one.name));
-    names.map(|one| one.name.as_str()).collect::<Vec<_>>().join(" ")
+    names
+        .map(|one| one.name.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn missing_gates(view: &View<'_>) -> Option<(&'static str, Option<String>)> {
-    let given = view.pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let given = view
+        .pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     let holds = |kind: &str| {
-        given.into_iter().flatten().any(|have| have.type_ == kind && have.status == "True")
+        given
+            .into_iter()
+            .flatten()
+            .any(|have| have.type_ == kind && have.status == "True")
     };
     let gates = view.pod.spec().readiness_gates.iter().flatten();
     let missing: Vec<String> = gates
         .filter(|gate| !holds(&gate.condition_type))
-        .map(|gate| format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type))
+        .map(|gate| {
+            format!(
+                "corresponding condition of pod readiness gate \"{}\" does not exist.",
+                gate.condition_type
+            )
+        })
         .collect();
     (!missing.is_empty()).then(|| ("ReadinessGatesNotReady", Some(missing.join(", "))))
 }
@@ -258,7 +329,10 @@ struct Conditions<'a> {
 
 impl<'a> Conditions<'a> {
     fn new(view: &'a View<'a>) -> Self {
-        Self { view, ours: Vec::new() }
+        Self {
+            view,
+            ours: Vec::new(),
+        }
     }
 
     fn set(&mut self, kind: &str, holds: bool, why: Option<(&'static str, Option<String>)>) {
@@ -288,7 +362,12 @@ impl<'a> Conditions<'a> {
     }
 
     fn finish(mut self) -> Vec<PodCondition> {
-        let given = self.view.pod.status.as_ref().and_then(|status| status.conditions.clone());
+        let given = self
+            .view
+            .pod
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.clone());
         for condition in given.into_iter().flatten() {
             if self.ours.iter().all(|own| own.type_ != condition.type_) {
                 self.ours.push(condition);

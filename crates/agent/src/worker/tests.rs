@@ -85,7 +85,14 @@ impl Rig {
         });
         let mailbox = Arc::new(Mailbox::default());
         let worker = hire(&node, &mailbox, &pod);
-        Self { node, fake, mailbox, worker, pod, last: None }
+        Self {
+            node,
+            fake,
+            mailbox,
+            worker,
+            pod,
+            last: None,
+        }
     }
 
     /// Lets time pass, delivering the engine's events as the pod manager would.
@@ -116,17 +123,25 @@ impl Rig {
 
     fn condition(&self, kind: &str) -> String {
         let all = self.status().conditions.unwrap();
-        all.into_iter().find(|condition| condition.type_ == kind).unwrap().status
+        all.into_iter()
+            .find(|condition| condition.type_ == kind)
+            .unwrap()
+            .status
     }
 
     fn delete(&mut self, grace_s: u64) {
         self.pod["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
         self.pod["metadata"]["deletionGracePeriodSeconds"] = grace_s.into();
-        self.mailbox.pod(Arc::new(serde_json::from_value(self.pod.clone()).unwrap()));
+        self.mailbox
+            .pod(Arc::new(serde_json::from_value(self.pod.clone()).unwrap()));
     }
 
     fn count(&self, call: &str) -> usize {
-        self.fake.calls().iter().filter(|made| made.starts_with(call)).count()
+        self.fake
+            .calls()
+            .iter()
+            .filter(|made| made.starts_with(call))
+            .count()
     }
 }
 
@@ -166,7 +181,14 @@ async fn a_pod_runs_with_an_address_and_is_ready() {
     assert_eq!(status.pod_ip.as_deref(), Some("10.244.1.2"));
     assert_eq!(status.host_ip.as_deref(), Some("192.0.2.1"));
     let container = &status.container_statuses.unwrap()[0];
-    assert!(container.ready && container.container_id.as_ref().unwrap().starts_with("docker://"));
+    assert!(
+        container.ready
+            && container
+                .container_id
+                .as_ref()
+                .unwrap()
+                .starts_with("docker://")
+    );
     assert_eq!(rig.fake.names().len(), 2, "pause and main");
 }
 
@@ -176,7 +198,10 @@ async fn crashes_restart_at_once_then_with_doubling_waits() {
     rig.pass(SECOND).await;
     rig.fake.finish("kontiki_main", 1);
     rig.pass(SECOND).await;
-    assert!(rig.fake.running("kontiki_main").is_some(), "the first restart is immediate");
+    assert!(
+        rig.fake.running("kontiki_main").is_some(),
+        "the first restart is immediate"
+    );
     rig.fake.finish("kontiki_main", 1);
     rig.pass(SECOND).await;
     let status = rig.status().container_statuses.unwrap().remove(0);
@@ -190,7 +215,12 @@ async fn crashes_restart_at_once_then_with_doubling_waits() {
     assert!(rig.fake.running("kontiki_main").is_some());
     assert_eq!(rig.status().container_statuses.unwrap()[0].restart_count, 2);
     assert_eq!(rig.phase(), "Running");
-    let kept = rig.fake.names().iter().filter(|name| name.contains("_main_")).count();
+    let kept = rig
+        .fake
+        .names()
+        .iter()
+        .filter(|name| name.contains("_main_"))
+        .count();
     assert_eq!(kept, 2, "the running one and the last one");
 }
 
@@ -251,17 +281,22 @@ async fn a_new_agent_adopts_what_runs() {
     rig.worker = hire(&rig.node, &rig.mailbox, &assigned);
     rig.pass(SECOND).await;
     assert_eq!(rig.fake.running("kontiki_main").unwrap(), before);
-    assert_eq!(rig.fake.calls().len(), n_calls, "nothing was started, ended or removed");
-    assert!(rig.last.is_none(), "and nothing is reported, for nothing changed");
+    assert_eq!(
+        rig.fake.calls().len(),
+        n_calls,
+        "nothing was started, ended or removed"
+    );
+    assert!(
+        rig.last.is_none(),
+        "and nothing is reported, for nothing changed"
+    );
     let other = rig.node.network.allocate("other").unwrap();
     assert_ne!(other.to_string(), "10.244.1.2", "the pod keeps its address");
 }
 
 #[tokio::test(start_paused = true)]
 async fn readiness_follows_its_probe_and_liveness_restarts() {
-    let probe = |threshold: u32| {
-        json!({ "exec": { "command": ["x"] }, "periodSeconds": 1, "failureThreshold": threshold })
-    };
+    let probe = |threshold: u32| json!({ "exec": { "command": ["x"] }, "periodSeconds": 1, "failureThreshold": threshold });
     let containers = json!({ "readinessProbe": probe(1), "livenessProbe": probe(3) });
     let mut rig = Rig::new(one_container(containers)).await;
     rig.pass(2 * SECOND).await;
@@ -287,7 +322,11 @@ async fn an_absent_image_backs_off_and_comes_when_it_is_there() {
     rig.pass(500 * Duration::from_millis(1)).await;
     let waiting = |rig: &Rig| {
         let status = rig.status().container_statuses.unwrap().remove(0);
-        status.state.unwrap().waiting.and_then(|waiting| waiting.reason)
+        status
+            .state
+            .unwrap()
+            .waiting
+            .and_then(|waiting| waiting.reason)
     };
     assert_eq!(waiting(&rig).as_deref(), Some("ErrImagePull"));
     rig.pass(3 * SECOND).await;

@@ -130,7 +130,9 @@ fn validate_reported(event: &Value) -> Vec<FieldError> {
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let age = |pointers: &[&str]| {
-        let mut set = pointers.iter().filter_map(|pointer| object.pointer(pointer));
+        let mut set = pointers
+            .iter()
+            .filter_map(|pointer| object.pointer(pointer));
         let set = set.find(|time| !time.is_null());
         time::age(set, now_unix_ms)
     };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use serde_json::json;
 
-use super::load::{self, json_bytes};
 use super::Bench;
+use super::load::{self, json_bytes};
 
 /// The measurement.
 pub const BENCH: Bench = Bench {
@@ -28,7 +28,9 @@ pub const BENCH: Bench = Bench {
 /// A pod of about 1.5 KB that no node takes: the figure is about writes, not about containers.
 pub fn pod(idx: usize) -> serde_json::Value {
     let env: Vec<_> = (0..8)
-        .map(|n| json!({ "name": format!("SETTING_{n}"), "value": format!("value-of-setting-{n}") }))
+        .map(
+            |n| json!({ "name": format!("SETTING_{n}"), "value": format!("value-of-setting-{n}") }),
+        )
         .collect();
     json!({
         "apiVersion": "v1",

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 
+use super::Bench;
 use super::create_pods::pod;
 use super::load::{self, json_bytes};
-use super::Bench;
 
 /// The measurement.
 pub const BENCH: Bench = Bench {
@@ -17,7 +17,10 @@ pub const BENCH: Bench = Bench {
             load::make_namespace(&load).await?;
             let pods = format!("/api/v1/namespaces/{}/pods", load.namespace);
             let mut connection = load.client.connect().await?;
-            connection.send("POST", &pods, json_bytes(&pod(0))).await?.json()?;
+            connection
+                .send("POST", &pods, json_bytes(&pod(0)))
+                .await?
+                .json()?;
             let path = format!("{pods}/bench-0");
             let request = move |_: usize| ("GET", path.clone(), Bytes::new());
             let report = load::run(&load, Arc::new(request)).await;

@@ -37,7 +37,11 @@ pub async fn run(load: &Load, request: Arc<Request>) -> Result<Report> {
                     }
                     let (method, path, body) = request(idx);
                     let sent = Instant::now();
-                    match connection.send(method, &path, body).await.and_then(|a| a.json()) {
+                    match connection
+                        .send(method, &path, body)
+                        .await
+                        .and_then(|a| a.json())
+                    {
                         Ok(_) => latencies.push(sent.elapsed()),
                         Err(error) => failures.push(format!("{error:#}")),
                     }
@@ -69,8 +73,12 @@ pub async fn make_namespace(load: &Load) -> Result<()> {
     let body = serde_json::json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": load.namespace },
     });
-    let answer =
-        load.client.connect().await?.send("POST", "/api/v1/namespaces", json_bytes(&body)).await?;
+    let answer = load
+        .client
+        .connect()
+        .await?
+        .send("POST", "/api/v1/namespaces", json_bytes(&body))
+        .await?;
     if answer.code != 409 {
         answer.json()?;
     }
@@ -80,7 +88,12 @@ pub async fn make_namespace(load: &Load) -> Result<()> {
 /// Removes the namespace and what is in it.
 pub async fn remove_namespace(load: &Load) -> Result<()> {
     let path = format!("/api/v1/namespaces/{}", load.namespace);
-    load.client.connect().await?.send("DELETE", &path, Bytes::new()).await?.json()?;
+    load.client
+        .connect()
+        .await?
+        .send("DELETE", &path, Bytes::new())
+        .await?
+        .json()?;
     Ok(())
 }
 

@@ -67,7 +67,9 @@ pub async fn run(args: Args) -> Result<()> {
     }
     let node = node(&config)?;
     if cleanup {
-        return clean(&node, purge).await.context("this node cannot be cleaned up");
+        return clean(&node, purge)
+            .await
+            .context("this node cannot be cleaned up");
     }
     docker::check(&config.docker_host).await?;
     let (stop, stopping) = watch::channel(false);
@@ -101,7 +103,11 @@ fn merge(args: Args) -> Result<AgentConfig> {
     }
     set!(node_name, data_dir, docker_host, log);
     if let (Some(endpoint), Some(token)) = (args.join, args.token) {
-        config.join = Some(JoinConfig { endpoint, token, token_file: None });
+        config.join = Some(JoinConfig {
+            endpoint,
+            token,
+            token_file: None,
+        });
     }
     if config.node_name.is_empty() {
         config.node_name = config::host_name();
@@ -126,7 +132,9 @@ fn node(config: &AgentConfig) -> Result<Node> {
             key_pem: files::read(&pki.join("node.key"))?.into_bytes(),
             server_name: "kubernetes".into(),
         },
-        runtime: Arc::new(Docker::new(config.docker_host.trim_start_matches("unix://"))),
+        runtime: Arc::new(Docker::new(
+            config.docker_host.trim_start_matches("unix://"),
+        )),
         network: NetworkConfig::Linux { mtu: MTU },
         data_dir: config.data_dir.clone(),
         node_ip: config.node_address,

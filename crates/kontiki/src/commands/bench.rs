@@ -36,7 +36,10 @@ pub struct Args {
 
 /// Runs one measurement and prints its figures.
 pub async fn run(args: Args) -> Result<()> {
-    let bench = BENCHES.iter().find(|bench| bench.name == args.name).context("no such bench")?;
+    let bench = BENCHES
+        .iter()
+        .find(|bench| bench.name == args.name)
+        .context("no such bench")?;
     let path = kubeconfig::locate(args.kubeconfig.as_deref());
     let load = Load {
         client: Client::new(kubeconfig::read(&path)?)?,

@@ -34,7 +34,10 @@ pub async fn run(args: Args) -> Result<()> {
             .with_context(|| format!("cannot remove {}", layout.dir().display()))?;
         println!("Nothing of the cluster is left.");
     } else {
-        println!("Data is kept in {}; `kontiki up` brings it back.", layout.dir().display());
+        println!(
+            "Data is kept in {}; `kontiki up` brings it back.",
+            layout.dir().display()
+        );
     }
     Ok(())
 }
@@ -43,8 +46,9 @@ pub async fn run(args: Args) -> Result<()> {
 pub async fn stop(layout: &Layout, purge: bool) -> Result<()> {
     let mut steps = Steps::default();
     let processes = Process::all(layout);
-    let (agents, servers): (Vec<_>, Vec<_>) =
-        processes.iter().partition(|process| process.name.starts_with("node-"));
+    let (agents, servers): (Vec<_>, Vec<_>) = processes
+        .iter()
+        .partition(|process| process.name.starts_with("node-"));
     steps.begin("agents");
     for agent in &agents {
         agent.stop().await?;
@@ -71,13 +75,16 @@ fn clean_nodes(layout: &Layout, purge: bool) -> Result<()> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("node-"))
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("node-"))
         })
         .collect();
     configs.sort();
     for config in configs {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["agent", "--cleanup", "--config"]).arg(&config);
+        command
+            .args(["agent", "--cleanup", "--config"])
+            .arg(&config);
         if purge {
             command.arg("--purge");
         }

@@ -71,7 +71,10 @@ pub async fn run(args: Args) -> Result<()> {
     let mut cluster = client::cluster(&access).await?;
     match args.action {
         Action::List { json } => {
-            let status = cluster.get_status(GetStatusRequest {}).await.map_err(client::refused)?;
+            let status = cluster
+                .get_status(GetStatusRequest {})
+                .await
+                .map_err(client::refused)?;
             let members = status.into_inner().members;
             if json {
                 output::json(&members_json(&members));
@@ -79,24 +82,47 @@ pub async fn run(args: Args) -> Result<()> {
                 print_members(&members);
             }
         }
-        Action::Add { id, name, peer_endpoint, api_endpoint, learner } => {
-            let request =
-                AddMemberRequest { id, name, peer_endpoint, api_endpoint, learner_only: learner };
+        Action::Add {
+            id,
+            name,
+            peer_endpoint,
+            api_endpoint,
+            learner,
+        } => {
+            let request = AddMemberRequest {
+                id,
+                name,
+                peer_endpoint,
+                api_endpoint,
+                learner_only: learner,
+            };
             println!("bringing replica {id} up to date ...");
             cluster.add_member(request).await.map_err(client::refused)?;
-            println!("replica {id} is a {}", if learner { "learner" } else { "voter" });
+            println!(
+                "replica {id} is a {}",
+                if learner { "learner" } else { "voter" }
+            );
         }
         Action::Promote { id } => {
-            cluster.promote_member(PromoteMemberRequest { id }).await.map_err(client::refused)?;
+            cluster
+                .promote_member(PromoteMemberRequest { id })
+                .await
+                .map_err(client::refused)?;
             println!("replica {id} is a voter");
         }
         Action::Remove { id } => {
-            cluster.remove_member(RemoveMemberRequest { id }).await.map_err(client::refused)?;
+            cluster
+                .remove_member(RemoveMemberRequest { id })
+                .await
+                .map_err(client::refused)?;
             println!("replica {id} is removed; its process can be ended");
         }
         Action::Transfer { id } => {
             let request = TransferLeadershipRequest { id };
-            let answer = cluster.transfer_leadership(request).await.map_err(client::refused)?;
+            let answer = cluster
+                .transfer_leadership(request)
+                .await
+                .map_err(client::refused)?;
             println!("replica {} leads", answer.into_inner().leader_id);
         }
     }
@@ -133,7 +159,9 @@ pub fn print_members(members: &[Member]) {
             role.to_owned(),
             member.peer_endpoint.clone(),
             member.api_endpoint.clone(),
-            member.matched_index.map_or_else(|| "-".into(), |index| index.to_string()),
+            member
+                .matched_index
+                .map_or_else(|| "-".into(), |index| index.to_string()),
         ]
     };
     let rows: Vec<_> = members.iter().map(row).collect();

@@ -59,9 +59,21 @@ fn merge(args: Args) -> Result<ServerConfig> {
     macro_rules! set {
         ($($field:ident),*) => { $(if let Some(value) = args.$field { config.$field = value; })* };
     }
-    set!(name, data_dir, listen, peer_listen, advertise, advertise_peer, log);
+    set!(
+        name,
+        data_dir,
+        listen,
+        peer_listen,
+        advertise,
+        advertise_peer,
+        log
+    );
     if let (Some(endpoint), Some(token)) = (args.join, args.token) {
-        config.join = Some(JoinConfig { endpoint, token, token_file: None });
+        config.join = Some(JoinConfig {
+            endpoint,
+            token,
+            token_file: None,
+        });
     }
     Ok(config)
 }

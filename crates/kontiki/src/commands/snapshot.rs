@@ -59,9 +59,12 @@ pub async fn run(args: Args) -> Result<()> {
     match args.action {
         Action::Save { file } => save(args.kubeconfig.as_deref(), &file).await,
         Action::Status { file, json } => status(&file, json),
-        Action::Restore { file, to, advertise_peer, advertise } => {
-            restore(&file, &to, advertise_peer, advertise)
-        }
+        Action::Restore {
+            file,
+            to,
+            advertise_peer,
+            advertise,
+        } => restore(&file, &to, advertise_peer, advertise),
     }
 }
 
@@ -70,7 +73,10 @@ async fn save(kubeconfig: Option<&Path>, file: &Path) -> Result<()> {
     let mut steps = Steps::default();
     steps.begin("saving");
     let mut cluster = client::cluster(&access).await?;
-    let stream = cluster.save_snapshot(SaveSnapshotRequest {}).await.map_err(client::refused)?;
+    let stream = cluster
+        .save_snapshot(SaveSnapshotRequest {})
+        .await
+        .map_err(client::refused)?;
     let mut stream = stream.into_inner();
     // Under a name of its own until it is whole and synced: a broken save leaves no file that looks good.
     let partial = file.with_extension("partial");
@@ -109,7 +115,10 @@ fn status(file: &Path, as_json: bool) -> Result<()> {
         .map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
         .unwrap_or_default();
     println!("{} is whole", file.display());
-    println!("cluster {}, revision {}, saved {created}", summary.cluster_id, summary.revision);
+    println!(
+        "cluster {}, revision {}, saved {created}",
+        summary.cluster_id, summary.revision
+    );
     Ok(())
 }
 
@@ -131,10 +140,19 @@ fn restore(file: &Path, to: &Path, advertise_peer: String, advertise: String) ->
         .with_context(|| format!("{} cannot be restored", file.display()))?;
     crate::config::save(
         &to.join("identity.toml"),
-        &Identity { cluster_id, replica_id: 1, joined: false },
+        &Identity {
+            cluster_id,
+            replica_id: 1,
+            joined: false,
+        },
     )?;
     steps.end(&format!("revision {}", summary.revision));
-    println!("\nStart it with `kontiki server --data-dir {}`; further replicas join it.", to.display());
-    println!("Keys are not part of a snapshot: copy the old replica's pki folder there to keep them.");
+    println!(
+        "\nStart it with `kontiki server --data-dir {}`; further replicas join it.",
+        to.display()
+    );
+    println!(
+        "Keys are not part of a snapshot: copy the old replica's pki folder there to keep them."
+    );
     Ok(())
 }

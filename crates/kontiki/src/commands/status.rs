@@ -23,8 +23,11 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<()> {
     let access = kubeconfig::read(&kubeconfig::locate(args.kubeconfig.as_deref()))?;
     let mut cluster = client::cluster(&access).await?;
-    let status =
-        cluster.get_status(GetStatusRequest {}).await.map_err(client::refused)?.into_inner();
+    let status = cluster
+        .get_status(GetStatusRequest {})
+        .await
+        .map_err(client::refused)?
+        .into_inner();
     if args.json {
         output::json(&json!({
             "clusterId": status.cluster_id,
@@ -45,7 +48,10 @@ pub async fn run(args: Args) -> Result<()> {
     println!("Kontiki {}, cluster {}", status.version, status.cluster_id);
     println!("term {}, revision {}", status.term, status.revision);
     println!("nodes {} of {} ready", status.n_nodes_ready, status.n_nodes);
-    println!("pods {} of {} running\n", status.n_pods_running, status.n_pods);
+    println!(
+        "pods {} of {} running\n",
+        status.n_pods_running, status.n_pods
+    );
     super::member::print_members(&status.members);
     Ok(())
 }

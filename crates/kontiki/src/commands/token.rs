@@ -53,8 +53,14 @@ pub async fn run(args: Args) -> Result<()> {
     match args.action {
         Action::Create { role, ttl, json } => {
             let ttl_s = parse_ttl_s(&ttl)?;
-            let request = CreateTokenRequest { role: role.clone(), ttl_s };
-            let token = cluster.create_token(request).await.map_err(client::refused)?;
+            let request = CreateTokenRequest {
+                role: role.clone(),
+                ttl_s,
+            };
+            let token = cluster
+                .create_token(request)
+                .await
+                .map_err(client::refused)?;
             let token = token.into_inner().token;
             if json {
                 output::json(&json!({ "token": token, "role": role }));
@@ -62,15 +68,19 @@ pub async fn run(args: Args) -> Result<()> {
             }
             let command = if role == "server" { "server" } else { "agent" };
             println!("{token}\n\nOn the machine that joins:");
-            println!("  kontiki {command} --join {} --token {token}", access.endpoint());
+            println!(
+                "  kontiki {command} --join {} --token {token}",
+                access.endpoint()
+            );
         }
         Action::List { json } => {
-            let tokens = cluster.list_tokens(ListTokensRequest {}).await.map_err(client::refused)?;
+            let tokens = cluster
+                .list_tokens(ListTokensRequest {})
+                .await
+                .map_err(client::refused)?;
             let tokens = tokens.into_inner().tokens;
             if json {
-                let row = |token: &kontiki_proto::cluster::Token| {
-                    json!({ "id": token.id, "role": token.role, "expires": token.expires_unix_s })
-                };
+                let row = |token: &kontiki_proto::cluster::Token| json!({ "id": token.id, "role": token.role, "expires": token.expires_unix_s });
                 output::json(&tokens.iter().map(row).collect());
                 return Ok(());
             }
@@ -82,7 +92,10 @@ pub async fn run(args: Args) -> Result<()> {
         }
         Action::Delete { id } => {
             let request = DeleteTokenRequest { id: id.clone() };
-            cluster.delete_token(request).await.map_err(client::refused)?;
+            cluster
+                .delete_token(request)
+                .await
+                .map_err(client::refused)?;
             println!("token {id} is deleted");
         }
     }
@@ -106,7 +119,11 @@ fn parse_ttl_s(text: &str) -> Result<u32> {
         "d" => 86400,
         _ => bail!("--ttl {text} is no duration; write it as 90s, 30m, 24h or 7d"),
     };
-    match digits.parse::<u32>().ok().and_then(|number| number.checked_mul(factor)) {
+    match digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+    {
         Some(seconds) => Ok(seconds),
         None => bail!("--ttl {text} is no duration; write it as 90s, 30m, 24h or 7d"),
     }

@@ -41,7 +41,10 @@ pub struct Args {
 
 /// Lays out, starts, waits until ready, and says how to go on.
 pub async fn run(args: Args) -> Result<()> {
-    let data_dir = args.data_dir.clone().unwrap_or_else(files::default_data_dir);
+    let data_dir = args
+        .data_dir
+        .clone()
+        .unwrap_or_else(files::default_data_dir);
     let layout = Layout::new(&data_dir);
     let mut steps = Steps::default();
     let settings = settings(&args, &layout)?;
@@ -72,7 +75,10 @@ pub async fn run(args: Args) -> Result<()> {
 fn settings(args: &Args, layout: &Layout) -> Result<Settings> {
     if layout.settings().exists() {
         let mut settings: Settings = config::load(&layout.settings())?;
-        if args.servers.is_some_and(|servers| servers != settings.servers) {
+        if args
+            .servers
+            .is_some_and(|servers| servers != settings.servers)
+        {
             bail!(
                 "the cluster in {} has {} replicas; end it with `kontiki down --purge` first, or name \
                  another --data-dir",
@@ -82,7 +88,10 @@ fn settings(args: &Args, layout: &Layout) -> Result<Settings> {
         }
         settings.nodes = args.nodes.unwrap_or(settings.nodes);
         // With a part of the cluster running, the rest is started again beside it.
-        if Process::all(layout).iter().all(|process| process.pid().is_none()) {
+        if Process::all(layout)
+            .iter()
+            .all(|process| process.pid().is_none())
+        {
             settings.check_free()?;
         }
         return Ok(settings);
@@ -101,17 +110,28 @@ fn lay_out(layout: &Layout, settings: &Settings) -> Result<Authority> {
     let server = format!("https://{}", loopback(settings.port));
     kubeconfig::write(&layout.kubeconfig(), &server, api.cert_pem(), &admin)?;
     if !layout.admin_token().exists() {
-        files::write_private(&layout.admin_token(), crate::join::random_hex(16).as_bytes())?;
+        files::write_private(
+            &layout.admin_token(),
+            crate::join::random_hex(16).as_bytes(),
+        )?;
     }
     let token = files::read(&layout.admin_token())?;
     let tokens = layout.pki().join("tokens.csv");
-    files::write_private(&tokens, format!("{token},admin,,system:masters\n").as_bytes())?;
+    files::write_private(
+        &tokens,
+        format!("{token},admin,,system:masters\n").as_bytes(),
+    )?;
     for idx in 1..=settings.servers {
         let config = server_config(layout, settings, idx, tokens.clone());
         let pki = config.data_dir.join("pki");
         api.pair().save(&pki, "api-ca")?;
         peers.pair().save(&pki, "peer-ca")?;
-        files::create_private_dir(layout.config("x").parent().context("configs have a folder")?)?;
+        files::create_private_dir(
+            layout
+                .config("x")
+                .parent()
+                .context("configs have a folder")?,
+        )?;
         config::save(&layout.config(&config.name), &config)?;
     }
     for idx in 1..=settings.nodes {
@@ -128,12 +148,14 @@ fn lay_out(layout: &Layout, settings: &Settings) -> Result<Authority> {
 fn server_config(layout: &Layout, settings: &Settings, idx: u32, tokens: PathBuf) -> ServerConfig {
     let (api_port, peer_port) = settings.server_ports[idx as usize - 1];
     let name = Settings::server_name(idx);
-    let members = (1u64..).zip(&settings.server_ports).map(|(id, (api, peer))| MemberConfig {
-        id,
-        name: Settings::server_name(id as u32),
-        peer_endpoint: loopback(*peer).to_string(),
-        api_endpoint: loopback(*api).to_string(),
-    });
+    let members = (1u64..)
+        .zip(&settings.server_ports)
+        .map(|(id, (api, peer))| MemberConfig {
+            id,
+            name: Settings::server_name(id as u32),
+            peer_endpoint: loopback(*peer).to_string(),
+            api_endpoint: loopback(*api).to_string(),
+        });
     ServerConfig {
         replica_id: u64::from(idx),
         data_dir: layout.data(&name),
@@ -150,7 +172,10 @@ fn server_config(layout: &Layout, settings: &Settings, idx: u32, tokens: PathBuf
 
 fn agent_config(layout: &Layout, settings: &Settings, idx: u32) -> AgentConfig {
     let node_name = Settings::node_name(idx);
-    let servers = settings.server_ports.iter().map(|(api, _)| loopback(*api).to_string());
+    let servers = settings
+        .server_ports
+        .iter()
+        .map(|(api, _)| loopback(*api).to_string());
     AgentConfig {
         servers: servers.collect(),
         data_dir: layout.data(&node_name),
@@ -191,7 +216,12 @@ async fn start(
                 return None;
             }
         }
-        client.get("/readyz").await.ok().filter(|answer| answer.code == 200).map(|_| ())
+        client
+            .get("/readyz")
+            .await
+            .ok()
+            .filter(|answer| answer.code == 200)
+            .map(|_| ())
     })
     .await?;
     steps.end(&format!("{} replicas agree", settings.servers));
@@ -219,13 +249,17 @@ async fn replica_ready(layout: &Layout, port: u16) -> bool {
 async fn n_ready_nodes(client: &Client) -> Result<usize> {
     let list = client.get("/api/v1/nodes").await?.json()?;
     let ready = |node: &&serde_json::Value| {
-        node["status"]["conditions"].as_array().is_some_and(|conditions| {
-            conditions
-                .iter()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-        })
+        node["status"]["conditions"]
+            .as_array()
+            .is_some_and(|conditions| {
+                conditions
+                    .iter()
+                    .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+            })
     };
-    Ok(list["items"].as_array().map_or(0, |items| items.iter().filter(ready).count()))
+    Ok(list["items"]
+        .as_array()
+        .map_or(0, |items| items.iter().filter(ready).count()))
 }
 
 /// Polls until `check` succeeds; fails when a process ends or time runs out.
@@ -240,7 +274,10 @@ where
             process.check_running()?;
         }
         if tokio::time::Instant::now() > deadline {
-            bail!("{what} did not become ready in {} s; see the logs", READY_TIMEOUT.as_secs());
+            bail!(
+                "{what} did not become ready in {} s; see the logs",
+                READY_TIMEOUT.as_secs()
+            );
         }
         tokio::time::sleep(POLL).await;
     }

@@ -18,8 +18,10 @@ use crate::pki;
 /// Opens a channel to `endpoint` if its chain ends in the token's authority.
 pub async fn channel(endpoint: &str, token: &Token) -> Result<Channel> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        Arc::new(PinnedAuthority { digest: token.ca_digest.clone(), provider: provider.clone() });
+    let verifier = Arc::new(PinnedAuthority {
+        digest: token.ca_digest.clone(),
+        provider: provider.clone(),
+    });
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -31,7 +33,9 @@ pub async fn channel(endpoint: &str, token: &Token) -> Result<Channel> {
     let connect = tower::service_fn(move |_| {
         let (connector, address) = (connector.clone(), address.clone());
         async move {
-            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+            let host = address
+                .rsplit_once(':')
+                .map_or(address.as_str(), |(host, _)| host);
             let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
                 .map_err(std::io::Error::other)?;
             let tcp = TcpStream::connect(&address).await?;
@@ -83,7 +87,12 @@ impl ServerCertVerifier for PinnedAuthority {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -92,10 +101,17 @@ impl ServerCertVerifier for PinnedAuthority {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -35,7 +35,9 @@ pub async fn check(host: &str) -> Result<()> {
 
 async fn ping(path: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(path).await?;
-    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n").await?;
+    stream
+        .write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+        .await?;
     let mut answer = vec![0; 512];
     let n = stream.read(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer[..n]).into_owned())
@@ -46,6 +48,9 @@ mod tests {
     #[tokio::test]
     async fn a_missing_engine_is_one_line_of_advice() {
         let error = super::check("unix:///nonexistent.sock").await.unwrap_err();
-        assert!(error.to_string().contains("apt-get install docker.io"), "{error}");
+        assert!(
+            error.to_string().contains("apt-get install docker.io"),
+            "{error}"
+        );
     }
 }

@@ -11,7 +11,9 @@ pub struct Layout {
 impl Layout {
     /// The layout below `dir`, made absolute so that it means the same to every process.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()) }
+        Self {
+            dir: std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()),
+        }
     }
 
     /// The data directory.

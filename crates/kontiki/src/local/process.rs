@@ -47,7 +47,11 @@ impl Process {
             .flatten()
             .flatten()
             .filter_map(|entry| {
-                entry.file_name().to_str()?.strip_suffix(".pid").map(ToOwned::to_owned)
+                entry
+                    .file_name()
+                    .to_str()?
+                    .strip_suffix(".pid")
+                    .map(ToOwned::to_owned)
             })
             .collect();
         names.sort();
@@ -56,12 +60,18 @@ impl Process {
 
     /// Its id while it runs; a reused id of some other program does not count.
     pub fn pid(&self) -> Option<Pid> {
-        let pid: i32 = fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok()?;
+        let pid: i32 = fs::read_to_string(&self.pid_file)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let config = self.config.to_string_lossy();
         let command = String::from_utf8_lossy(&command);
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+        let zombie = stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z'));
         (command.contains(&*config) && !zombie).then(|| Pid::from_raw(pid))
     }
 
@@ -101,7 +111,12 @@ impl Process {
         if self.pid().is_some() {
             return Ok(());
         }
-        bail!("{} ended: {} (whole log: {})", self.name, self.last_line(), self.log.display())
+        bail!(
+            "{} ended: {} (whole log: {})",
+            self.name,
+            self.last_line(),
+            self.log.display()
+        )
     }
 
     fn last_line(&self) -> String {
@@ -115,7 +130,10 @@ impl Process {
             Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
         };
         let text = tail().unwrap_or_default();
-        text.lines().last().unwrap_or("it left no message").to_owned()
+        text.lines()
+            .last()
+            .unwrap_or("it left no message")
+            .to_owned()
     }
 
     /// Asks it to end, waits, and at last ends it.

@@ -33,17 +33,28 @@ impl Settings {
         let (port, server_ports) = if base == 0 {
             free_ports(servers)?
         } else {
-            let ports = (1..=servers as u16).map(|i| base + i * PORT_STEP).map(|p| (p, p + 1));
+            let ports = (1..=servers as u16)
+                .map(|i| base + i * PORT_STEP)
+                .map(|p| (p, p + 1));
             (base, ports.collect())
         };
-        let settings = Self { cluster_id, servers, nodes, port, server_ports };
+        let settings = Self {
+            cluster_id,
+            servers,
+            nodes,
+            port,
+            server_ports,
+        };
         settings.check_free()?;
         Ok(settings)
     }
 
     /// Fails with advice when one of the ports is taken.
     pub fn check_free(&self) -> Result<()> {
-        let own = self.server_ports.iter().flat_map(|(api, peer)| [*api, *peer]);
+        let own = self
+            .server_ports
+            .iter()
+            .flat_map(|(api, peer)| [*api, *peer]);
         for port in std::iter::once(self.port).chain(own) {
             TcpListener::bind(loopback(port)).with_context(|| {
                 format!("port {port} is taken; choose others with --port, or --port 0 for any")
@@ -78,7 +89,9 @@ fn free_ports(servers: u32) -> Result<(u16, Vec<(u16, u16)>)> {
         Ok(port)
     };
     let port = next()?;
-    let ports = (0..servers).map(|_| Ok((next()?, next()?))).collect::<Result<_>>()?;
+    let ports = (0..servers)
+        .map(|_| Ok((next()?, next()?)))
+        .collect::<Result<_>>()?;
     Ok((port, ports))
 }
 
@@ -89,8 +102,11 @@ mod tests {
     #[test]
     fn ports_are_distinct_and_a_taken_one_is_named() {
         let settings = Settings::choose("c".into(), 3, 1, 0).unwrap();
-        let mut ports: Vec<u16> =
-            settings.server_ports.iter().flat_map(|(api, peer)| [*api, *peer]).collect();
+        let mut ports: Vec<u16> = settings
+            .server_ports
+            .iter()
+            .flat_map(|(api, peer)| [*api, *peer])
+            .collect();
         ports.push(settings.port);
         ports.sort_unstable();
         ports.dedup();

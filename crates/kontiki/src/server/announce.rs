@@ -25,15 +25,20 @@ pub async fn run(config: ServerConfig, identity: Identity) {
 }
 
 async fn ask(config: &ServerConfig, identity: &Identity) -> Result<()> {
-    let join = config.join.as_ref().context("the config no longer says which cluster to join")?;
+    let join = config
+        .join
+        .as_ref()
+        .context("the config no longer says which cluster to join")?;
     let mut access = kubeconfig::read(&config.data_dir.join("kubeconfig"))?;
     access.server = format!("https://{}", join.endpoint);
     let mut cluster = client::cluster(&access).await?;
-    let status =
-        cluster.get_status(GetStatusRequest {}).await.map_err(client::refused)?.into_inner();
-    let voter = |member: &kontiki_proto::cluster::Member| {
-        member.id == identity.replica_id && member.voter
-    };
+    let status = cluster
+        .get_status(GetStatusRequest {})
+        .await
+        .map_err(client::refused)?
+        .into_inner();
+    let voter =
+        |member: &kontiki_proto::cluster::Member| member.id == identity.replica_id && member.voter;
     if status.members.iter().any(voter) {
         return Ok(());
     }

@@ -38,11 +38,16 @@ impl Authorities {
 
     /// The gateway's certificate, made anew when due.
     pub fn gateway_pair(&self, config: &ServerConfig) -> Result<Pair> {
-        self.api.ensure(&self.dir, "gateway", &Subject::gateway(&config.certificate_hosts()))
+        self.api.ensure(
+            &self.dir,
+            "gateway",
+            &Subject::gateway(&config.certificate_hosts()),
+        )
     }
 
     /// The peer port's certificate, made anew when due.
     pub fn peer_pair(&self, _config: &ServerConfig, replica_id: u64) -> Result<Pair> {
-        self.peers.ensure(&self.dir, "peer", &Subject::peer(replica_id))
+        self.peers
+            .ensure(&self.dir, "peer", &Subject::peer(replica_id))
     }
 }

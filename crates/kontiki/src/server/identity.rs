@@ -36,7 +36,11 @@ impl Identity {
         let identity = match &config.join {
             Some(join) => {
                 let answer = join::server(config, join).await?;
-                Self { cluster_id: answer.cluster_id, replica_id: answer.id, joined: true }
+                Self {
+                    cluster_id: answer.cluster_id,
+                    replica_id: answer.id,
+                    joined: true,
+                }
             }
             None => Self {
                 cluster_id: match config.cluster_id.as_str() {
@@ -92,13 +96,21 @@ mod tests {
     #[tokio::test]
     async fn an_identity_stays_and_another_cluster_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let config =
-            ServerConfig { data_dir: dir.path().to_owned(), ..ServerConfig::default() };
+        let config = ServerConfig {
+            data_dir: dir.path().to_owned(),
+            ..ServerConfig::default()
+        };
         let identity = Identity::find(&config).await.unwrap();
         assert_eq!(Identity::find(&config).await.unwrap(), identity);
-        let other = ServerConfig { cluster_id: "other".into(), ..config.clone() };
+        let other = ServerConfig {
+            cluster_id: "other".into(),
+            ..config.clone()
+        };
         assert!(Identity::find(&other).await.is_err());
-        let other = ServerConfig { replica_id: 7, ..config };
+        let other = ServerConfig {
+            replica_id: 7,
+            ..config
+        };
         assert!(Identity::find(&other).await.is_err());
     }
 }

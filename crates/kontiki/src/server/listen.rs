@@ -20,8 +20,11 @@ pub fn bind(config: &ServerConfig) -> Result<Vec<TcpListener>> {
 
 fn listen(address: SocketAddr, shared: bool) -> Result<TcpListener> {
     let open = || -> std::io::Result<TcpListener> {
-        let socket =
-            if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         socket.set_reuseaddr(true)?;
         socket.set_reuseport(shared)?;
         socket.bind(address)?;

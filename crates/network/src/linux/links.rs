@@ -46,7 +46,10 @@ pub async fn ensure_bridge(
 pub async fn join_bridge(handle: &Handle, link: &str, bridge: &str) -> Result<()> {
     let bridge_index = index_of(handle, bridge).await?.unwrap_or(0);
     let what = format!("put {link} on {bridge}");
-    let message = LinkUnspec::new_with_name(link).controller(bridge_index).up().build();
+    let message = LinkUnspec::new_with_name(link)
+        .controller(bridge_index)
+        .up()
+        .build();
     unless(handle.link().set(message).execute().await, &[], &what)?;
     // Where bridge netfilter is loaded, a pod that calls itself through a service leaves by the port it came from.
     let index = index_of(handle, link).await?.unwrap_or(0);

@@ -42,13 +42,19 @@ pub async fn is_connected(pid: u32, plan: &Plan) -> Result<bool> {
         let Some(index) = links::index_of(&handle, POD_LINK).await? else {
             return Ok(false);
         };
-        let addresses = handle.address().get().set_link_index_filter(index).execute();
+        let addresses = handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute();
         let addresses: Vec<_> = addresses
             .try_collect()
             .await
             .map_err(|error| kernel("list addresses", &error))?;
         let wanted = AddressAttribute::Local(IpAddr::V4(address));
-        Ok(addresses.iter().any(|found| found.attributes.contains(&wanted)))
+        Ok(addresses
+            .iter()
+            .any(|found| found.attributes.contains(&wanted)))
     })
     .await
 }

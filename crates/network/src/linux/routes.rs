@@ -117,19 +117,39 @@ async fn ours(handle: &Handle, metric: u32) -> Result<Vec<(Cidr, RouteMessage)>>
 pub async fn default_address() -> Result<Option<Ipv4Addr>> {
     let handle = super::connect()?;
     // A socket carries one dump at a time: each is read to its end before the next.
-    let routes = handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
-    let routes: Vec<RouteMessage> =
-        routes.try_collect().await.map_err(|error| kernel("list routes", &error))?;
-    let default = routes.iter().filter(|route| route.header.destination_prefix_length == 0);
-    let default_link = default.flat_map(|route| &route.attributes).find_map(|attribute| {
-        if let RouteAttribute::Oif(index) = attribute { Some(*index) } else { None }
-    });
+    let routes = handle
+        .route()
+        .get(RouteMessageBuilder::<Ipv4Addr>::new().build())
+        .execute();
+    let routes: Vec<RouteMessage> = routes
+        .try_collect()
+        .await
+        .map_err(|error| kernel("list routes", &error))?;
+    let default = routes
+        .iter()
+        .filter(|route| route.header.destination_prefix_length == 0);
+    let default_link = default
+        .flat_map(|route| &route.attributes)
+        .find_map(|attribute| {
+            if let RouteAttribute::Oif(index) = attribute {
+                Some(*index)
+            } else {
+                None
+            }
+        });
     let addresses = handle.address().get().execute();
-    let addresses: Vec<AddressMessage> =
-        addresses.try_collect().await.map_err(|error| kernel("list addresses", &error))?;
+    let addresses: Vec<AddressMessage> = addresses
+        .try_collect()
+        .await
+        .map_err(|error| kernel("list addresses", &error))?;
     let candidates: Vec<(bool, Ipv4Addr)> = addresses
         .iter()
-        .flat_map(|found| found.attributes.iter().map(|attribute| (found.header.index, attribute)))
+        .flat_map(|found| {
+            found
+                .attributes
+                .iter()
+                .map(|attribute| (found.header.index, attribute))
+        })
         .filter_map(|(index, attribute)| match attribute {
             AddressAttribute::Local(IpAddr::V4(address)) if !address.is_loopback() => {
                 Some((Some(index) == default_link, *address))
@@ -137,6 +157,9 @@ pub async fn default_address() -> Result<Option<Ipv4Addr>> {
             _ => None,
         })
         .collect();
-    let best = candidates.iter().find(|(on_default, _)| *on_default).or(candidates.first());
+    let best = candidates
+        .iter()
+        .find(|(on_default, _)| *on_default)
+        .or(candidates.first());
     Ok(best.map(|(_, address)| *address))
 }

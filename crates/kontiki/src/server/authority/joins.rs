@@ -48,7 +48,11 @@ pub struct Joins {
 impl Joins {
     /// With the store that keeps tokens.
     pub fn new(consensus: &Consensus, api: &ApiServer, authorities: Arc<Authorities>) -> Self {
-        Self { consensus: consensus.clone(), api: api.clone(), authorities }
+        Self {
+            consensus: consensus.clone(),
+            api: api.clone(),
+            authorities,
+        }
     }
 
     fn now_unix_s(&self) -> i64 {
@@ -58,23 +62,35 @@ impl Joins {
     async fn create(&self, resource: &str, object: Value) -> Result<(), Status> {
         let target = target(resource, "")?;
         let options = WriteOptions::default();
-        self.api.create(&context(), &target, object.into(), &options).await.map(|_| ())
+        self.api
+            .create(&context(), &target, object.into(), &options)
+            .await
+            .map(|_| ())
     }
 
     /// The token with this id, if it is valid for `role` and its secret is right.
     async fn admit(&self, text: &str, role: Role) -> Result<(), Status> {
-        let refused =
-            || Status::new(Reason::Unauthorized, "the join token is not valid here, or has ended");
+        let refused = || {
+            Status::new(
+                Reason::Unauthorized,
+                "the join token is not valid here, or has ended",
+            )
+        };
         let token = Token::parse(text).map_err(|_| refused())?;
         let target = target("secrets", &format!("{SECRET_PREFIX}{}", token.id))?;
-        let stored = self.api.get(&context(), &target, &GetOptions::default()).await;
+        let stored = self
+            .api
+            .get(&context(), &target, &GetOptions::default())
+            .await;
         let stored = match stored {
             Ok(answer) => value(answer),
             Err(status) if status.reason == Reason::NotFound => return Err(refused()),
             Err(status) => return Err(status),
         };
         let info = info(&stored).ok_or_else(refused)?;
-        let live = info.expires_unix_s.is_none_or(|end| end > self.now_unix_s());
+        let live = info
+            .expires_unix_s
+            .is_none_or(|end| end > self.now_unix_s());
         let hash = field(&stored, "hash").unwrap_or_default();
         if info.role == role && live && same(&hash, &hash_of(&token.secret)) {
             Ok(())
@@ -87,11 +103,24 @@ impl Joins {
     async fn new_replica_id(&self, name: &str) -> Result<u64, Status> {
         let members = self.consensus.members();
         let target = target("configmaps", "")?;
-        let listed = self.api.list(&context(), &target, &ListOptions::default()).await?;
+        let listed = self
+            .api
+            .list(&context(), &target, &ListOptions::default())
+            .await?;
         let recorded = listed.items.iter().filter_map(|object| {
-            object.key.name.strip_prefix(REPLICA_PREFIX)?.parse::<u64>().ok()
+            object
+                .key
+                .name
+                .strip_prefix(REPLICA_PREFIX)?
+                .parse::<u64>()
+                .ok()
         });
-        let highest = members.iter().map(|member| member.id).chain(recorded).max().unwrap_or(0);
+        let highest = members
+            .iter()
+            .map(|member| member.id)
+            .chain(recorded)
+            .max()
+            .unwrap_or(0);
         for id in highest + 1..=highest + ID_ATTEMPTS {
             let record = json!({
                 "apiVersion": "v1", "kind": "ConfigMap",
@@ -104,14 +133,20 @@ impl Joins {
                 Err(status) => return Err(status),
             }
         }
-        Err(Status::new(Reason::TooManyRequests, "too many replicas join at once; try again"))
+        Err(Status::new(
+            Reason::TooManyRequests,
+            "too many replicas join at once; try again",
+        ))
     }
 
     async fn node(&self, request: JoinNode) -> Result<NodeIdentity, Status> {
         self.admit(&request.token, Role::Node).await?;
         let name = &request.node_name;
         let bad = |why: String| Status::bad_request(format!("node name \"{name}\": {why}"));
-        if let Some(why) = kontiki_api::meta::names::dns1123_subdomain(name).into_iter().next() {
+        if let Some(why) = kontiki_api::meta::names::dns1123_subdomain(name)
+            .into_iter()
+            .next()
+        {
             return Err(bad(why));
         }
         // A live node keeps its name: a token admits machines, it does not replace them.
@@ -132,7 +167,10 @@ impl Joins {
         Ok(NodeIdentity {
             certificate_pem,
             ca_pem: self.authorities.api.cert_pem().to_owned(),
-            server_endpoints: members.into_iter().map(|member| member.api_endpoint).collect(),
+            server_endpoints: members
+                .into_iter()
+                .map(|member| member.api_endpoint)
+                .collect(),
         })
     }
 
@@ -160,10 +198,16 @@ impl Joins {
         ttl: Option<Duration>,
     ) -> Result<(String, TokenInfo), Status> {
         if self.tokens().await?.len() as u64 >= TOKENS {
-            return Err(Status::new(Reason::TooManyRequests, "too many join tokens; delete some"));
+            return Err(Status::new(
+                Reason::TooManyRequests,
+                "too many join tokens; delete some",
+            ));
         }
-        let digest =
-            self.authorities.api.digest().map_err(|error| Status::internal(error.to_string()))?;
+        let digest = self
+            .authorities
+            .api
+            .digest()
+            .map_err(|error| Status::internal(error.to_string()))?;
         let token = Token::generate(digest);
         let expires_unix_s = ttl.map(|ttl| self.now_unix_s() + ttl.as_secs() as i64);
         let text = |text: &str| STANDARD.encode(text);
@@ -178,7 +222,14 @@ impl Joins {
             },
         });
         self.create("secrets", secret).await?;
-        Ok((token.to_string(), TokenInfo { id: token.id, role, expires_unix_s }))
+        Ok((
+            token.to_string(),
+            TokenInfo {
+                id: token.id,
+                role,
+                expires_unix_s,
+            },
+        ))
     }
 
     async fn tokens(&self) -> Result<Vec<TokenInfo>, Status> {
@@ -188,12 +239,19 @@ impl Joins {
             ..ListOptions::default()
         };
         let page = self.api.list(&context(), &target, &options).await?;
-        Ok(page.items.iter().filter_map(|object| info(&object.value())).collect())
+        Ok(page
+            .items
+            .iter()
+            .filter_map(|object| info(&object.value()))
+            .collect())
     }
 
     async fn end_token(&self, id: &str) -> Result<(), Status> {
         let target = target("secrets", &format!("{SECRET_PREFIX}{id}"))?;
-        self.api.delete(&context(), &target, &DeleteOptions::default()).await.map(|_| ())
+        self.api
+            .delete(&context(), &target, &DeleteOptions::default())
+            .await
+            .map(|_| ())
     }
 }
 
@@ -239,7 +297,12 @@ fn context() -> Context {
 
 fn target(resource: &str, name: &str) -> Result<Target, Status> {
     let kind = by_resource(resource).ok_or_else(|| Status::internal("a kind is missing"))?;
-    Ok(Target { kind, namespace: NAMESPACE.into(), name: name.into(), subresource: None })
+    Ok(Target {
+        kind,
+        namespace: NAMESPACE.into(),
+        name: name.into(),
+        subresource: None,
+    })
 }
 
 fn value(answer: Answer) -> Value {
@@ -257,18 +320,28 @@ fn info(secret: &Value) -> Option<TokenInfo> {
     Some(TokenInfo {
         id: field(secret, "id")?,
         role: Role::parse(&field(secret, "role")?)?,
-        expires_unix_s: field(secret, "expires")?.parse().ok().filter(|end| *end > 0),
+        expires_unix_s: field(secret, "expires")?
+            .parse()
+            .ok()
+            .filter(|end| *end > 0),
     })
 }
 
 fn hash_of(secret: &str) -> String {
-    sha2::Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha2::Sha256::digest(secret)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Compares in a time that does not depend on where the texts differ.
 fn same(left: &str, right: &str) -> bool {
     left.len() == right.len()
-        && left.bytes().zip(right.bytes()).fold(0, |sum, (l, r)| sum | (l ^ r)) == 0
+        && left
+            .bytes()
+            .zip(right.bytes())
+            .fold(0, |sum, (l, r)| sum | (l ^ r))
+            == 0
 }
 
 #[cfg(test)]
