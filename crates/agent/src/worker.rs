@@ -132,6 +132,7 @@ impl Worker {
             waiting,
             wake_ms,
         } = plan;
+        self.say_back_off(&waiting);
         self.waiting = waiting;
         self.run_probes();
         self.report(false);
@@ -157,6 +158,23 @@ impl Worker {
             wait = Duration::from_millis(1);
         }
         Ok(Some(wait.min(self.until_deadline())))
+    }
+
+    /// The event of a restart that waits, once for each wait.
+    fn say_back_off(&self, waiting: &BTreeMap<String, Waiting>) {
+        for (name, why) in waiting {
+            if why.reason == "CrashLoopBackOff" && self.waiting.get(name) != Some(why) {
+                let text = format!(
+                    "Back-off restarting failed container {name} in pod {}_{}({})",
+                    self.pod.name(),
+                    self.pod.namespace(),
+                    self.pod.uid()
+                );
+                self.node
+                    .events
+                    .warning(&self.pod, Some(name), "BackOff", &text);
+            }
+        }
     }
 
     fn full_name(&self) -> String {

@@ -14,7 +14,7 @@ use super::Worker;
 use super::instances::Instance as _;
 use crate::node::Node;
 use crate::pod::{PodExt as _, is_sidecar};
-use crate::probes::check;
+use crate::probes::{Kind, check};
 
 /// What a container gets for its signal even when its hook took all the time (upstream's minimum).
 const AFTER_HOOK: Duration = Duration::from_secs(2);
@@ -65,9 +65,9 @@ impl Worker {
                 deadline: receiver,
             }),
         );
-        // Nothing that ends is ready.
-        self.probes.retain(|(of, _), _| of != id);
-        self.memory.ready.remove(id);
+        // Readiness goes on: while it serves, an ending endpoint may still be the only one (KEP-1669).
+        self.probes
+            .retain(|(of, kind), _| of != id || *kind == Kind::Readiness);
         self.endings.insert(
             id.to_owned(),
             Ending {

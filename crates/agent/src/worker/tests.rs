@@ -247,10 +247,11 @@ async fn deletion_signals_waits_kills_and_removes_all() {
     assert_eq!(rig.count("SIGTERM kontiki_main"), 1);
     assert_eq!(rig.count("SIGKILL kontiki_main"), 0);
     assert!(!rig.last.as_ref().unwrap().terminated);
-    assert_eq!(rig.condition("Ready"), "False");
+    assert_eq!(rig.condition("Ready"), "True", "it may serve to the end");
     rig.pass(2 * SECOND).await;
     assert_eq!(rig.count("SIGKILL kontiki_main"), 1);
     assert!(rig.last.as_ref().unwrap().terminated);
+    assert_eq!(rig.condition("Ready"), "False");
     assert!(rig.worker.is_finished() && rig.fake.names().is_empty());
 }
 
@@ -303,10 +304,10 @@ async fn readiness_follows_its_probe_and_liveness_restarts() {
     assert_eq!(rig.condition("Ready"), "True");
     let first = rig.fake.running("kontiki_main").unwrap();
     rig.fake.set_exec_code(1);
-    rig.pass(1500 * Duration::from_millis(1)).await;
+    rig.pass(Duration::from_millis(1500)).await;
     assert_eq!(rig.condition("Ready"), "False");
     assert_eq!(rig.fake.running("kontiki_main").as_ref(), Some(&first));
-    rig.pass(4 * SECOND).await;
+    rig.pass(2 * SECOND).await;
     rig.fake.set_exec_code(0);
     rig.pass(5 * SECOND).await;
     let second = rig.fake.running("kontiki_main").unwrap();
@@ -319,7 +320,7 @@ async fn readiness_follows_its_probe_and_liveness_restarts() {
 async fn an_absent_image_backs_off_and_comes_when_it_is_there() {
     let mut rig = Rig::new(one_container(json!({}))).await;
     rig.fake.set_absent("img:1", true);
-    rig.pass(500 * Duration::from_millis(1)).await;
+    rig.pass(Duration::from_millis(500)).await;
     let waiting = |rig: &Rig| {
         let status = rig.status().container_statuses.unwrap().remove(0);
         status
