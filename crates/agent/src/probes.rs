@@ -16,6 +16,9 @@ use tokio::task::JoinHandle;
 use crate::node::Node;
 use crate::worker::mailbox::Mailbox;
 
+/// A container that starts is looked at this often, however long the period of its probe.
+const EARLY: Duration = Duration::from_secs(1);
+
 /// What a probe decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -110,9 +113,9 @@ async fn run(subject: Subject, kind: Kind, probe: Probe, mailbox: Arc<Mailbox>) 
     let timeout = seconds(probe.timeout_seconds, 1);
     let failures = threshold(probe.failure_threshold, 3);
     let successes = threshold(probe.success_threshold, 1);
-    let age = subject.node.now_ms().saturating_sub(subject.started_ms);
-    let delay = seconds(probe.initial_delay_seconds, 0);
-    tokio::time::sleep(delay.saturating_sub(Duration::from_millis(age))).await;
+    let age = || Duration::from_millis(subject.node.now_ms().saturating_sub(subject.started_ms));
+    let delay = first_check(kind, seconds(probe.initial_delay_seconds, 0), period);
+    tokio::time::sleep(delay.saturating_sub(age())).await;
 
     let mut good = if subject.was_good { Some(true) } else { None };
     let (mut in_a_row, mut last) = (0, None);
@@ -149,6 +152,35 @@ async fn run(subject: Subject, kind: Kind, probe: Probe, mailbox: Arc<Mailbox>) 
                 return;
             }
         }
-        tokio::time::sleep(period).await;
+        let starting = kind == Kind::Readiness && good.is_none() && age() < period;
+        let pause = if starting { EARLY.min(period) } else { period };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// How long after its start a container is checked first.
+///
+/// Upstream's probes tick from the moment the pod is added, long before its process runs: what may kill is asked at the
+/// first tick thereafter, only readiness at once (and again with each look at the pod while it starts).
+fn first_check(kind: Kind, delay: Duration, period: Duration) -> Duration {
+    match kind {
+        Kind::Liveness => delay.max(period),
+        Kind::Startup => delay.max(period.min(EARLY)),
+        Kind::Readiness => delay,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_probe_that_kills_runs_before_its_first_tick() {
+        let s = Duration::from_secs;
+        assert_eq!(first_check(Kind::Liveness, s(0), s(10)), s(10));
+        assert_eq!(first_check(Kind::Liveness, s(30), s(10)), s(30));
+        assert_eq!(first_check(Kind::Startup, s(0), s(10)), s(1));
+        assert_eq!(first_check(Kind::Readiness, s(0), s(10)), s(0));
+        assert_eq!(first_check(Kind::Readiness, s(3), s(10)), s(3));
     }
 }

@@ -149,7 +149,6 @@ fn create(
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
     kind.default(&mut object);
-    kind.prepare_create(&mut object);
     let (uid, suffix) = (stamp.uid(), stamp.suffix());
     let metadata = metadata_mut(&mut object);
     if metadata
@@ -170,6 +169,8 @@ fn create(
         "creationTimestamp".into(),
         time::rfc3339(stamp.now_ms).into(),
     );
+    // Not earlier: a Job's labels carry its uid and its name.
+    kind.prepare_create(&mut object);
     let name = Meta::of(&object).name().to_owned();
     let key = Key::new(kind.resource().clone(), namespace.as_str(), name.as_str());
     let header = header_of(kind, &object);

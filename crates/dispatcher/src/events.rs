@@ -1,5 +1,7 @@
 //! Events that agents report, as core/v1 Event objects. The first to be dropped when there is too much to do.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use kontiki_api::k8s_openapi::api::core::v1::Event;
 use kontiki_api::time;
 use kontiki_consensus::Lane;
@@ -7,7 +9,7 @@ use kontiki_state::{Op, Proposal};
 use serde_json::{Value, json};
 
 use crate::dispatcher::Inner;
-use crate::write::{create, kind, new_uid};
+use crate::write::{create, kind, new_uid, update};
 
 /// Proposes events once; whoever is overloaded does without.
 pub(crate) async fn record(inner: &Inner, node: &str, events: &[bytes::Bytes]) {
@@ -48,8 +50,17 @@ fn op(inner: &Inner, node: &str, sent: &[u8]) -> Option<Op> {
     let name = format!(
         "{}.{:016x}",
         about.name.as_deref().unwrap_or(node),
-        inner.options.random.bits()
+        fingerprint(&event)
     );
+    let kind = kind("events");
+    let snapshot = inner.backend.store().snapshot();
+    if let Some(known) = snapshot.find(kind.resource(), &namespace, &name) {
+        let mut value = known.value();
+        for field in ["count", "lastTimestamp"] {
+            value[field] = serde_json::to_value(&event).ok()?[field].take();
+        }
+        return Some(update(kind, &known, value));
+    }
     let mut value = serde_json::to_value(&event).ok()?;
     let now = time::rfc3339(inner.now_unix_ms());
     value["metadata"] = json!({
@@ -64,5 +75,37 @@ fn op(inner: &Inner, node: &str, sent: &[u8]) -> Option<Op> {
             value[field] = Value::from(now.clone());
         }
     }
-    Some(create(kind("events"), &namespace, &name, value))
+    Some(create(kind, &namespace, &name, value))
+}
+
+/// The same for each repetition that an agent counts, so that these update one object.
+fn fingerprint(event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let about = &event.involved_object;
+    (&about.uid, &about.field_path).hash(&mut hasher);
+    (&event.type_, &event.reason, &event.message).hash(&mut hasher);
+    let first = event
+        .first_timestamp
+        .as_ref()
+        .map(|time| time.0.to_string());
+    first.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repetitions_share_a_name_and_later_series_do_not() {
+        let event = |first: &str, count: u32, message: &str| -> u64 {
+            let value = json!({"metadata": {}, "involvedObject": {"uid": "u"}, "message": message,
+                "firstTimestamp": first, "lastTimestamp": first, "count": count});
+            fingerprint(&serde_json::from_value(value).unwrap())
+        };
+        let one = event("2026-01-01T00:00:00Z", 1, "back-off");
+        assert_eq!(event("2026-01-01T00:00:00Z", 2, "back-off"), one);
+        assert_ne!(event("2026-01-01T00:00:00Z", 2, "pulled"), one);
+        assert_ne!(event("2026-01-01T01:00:00Z", 1, "back-off"), one);
+    }
 }

@@ -109,6 +109,10 @@ async fn dispatch(
     if let Route::Refused(status) = &parsed.route {
         return Err(status.clone());
     }
+    let not_found = || Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
+    if matches!(parsed.route, Route::Unknown) {
+        return not_found();
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(path::no_such_method());
     }
@@ -131,8 +135,6 @@ async fn dispatch(
                 .openapi
                 .document(group, version, headers, &parsed.query)
         }
-        Route::Resource(_) | Route::Refused(_) | Route::Unknown => {
-            Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"))
-        }
+        Route::Resource(_) | Route::Refused(_) | Route::Unknown => not_found(),
     }
 }

@@ -1,14 +1,19 @@
 //! `kontiki.cluster.v1.ClusterService`: operating the control plane, for `system:masters` only.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt as _};
 use kontiki_apiserver::{Context, User};
 use kontiki_base::status::{Reason, Status};
-use kontiki_consensus::{CallError, Consensus, Member, MembershipError};
+use kontiki_consensus::{
+    CallError, CallHandler, CallStream, Consensus, Member, MembershipError, ReplicaId,
+};
 use kontiki_proto::cluster as proto;
 use kontiki_proto::cluster::cluster_service_server::ClusterService;
 use kontiki_state::Object;
@@ -21,6 +26,24 @@ use crate::join::{JoinAuthority, Role, TokenInfo};
 /// The group that may.
 const MASTERS: &str = "system:masters";
 
+/// The call that asks the leader how far each log reaches.
+const MATCHED: &str = "matched";
+/// A status is told without that rather than late.
+const MATCHED_WAIT: Duration = Duration::from_secs(1);
+
+/// Answers that call; consensus lets go of it when it stops.
+struct Matched(Consensus);
+
+impl CallHandler for Matched {
+    fn call(&self, _: ReplicaId, _: Bytes) -> BoxFuture<'static, Result<CallStream, CallError>> {
+        let members = self.0.members();
+        let known = |member: Member| Some((member.id, member.matched_index?));
+        let matched: HashMap<u64, u64> = members.into_iter().filter_map(known).collect();
+        let body = Bytes::from(serde_json::to_vec(&matched).unwrap_or_default());
+        Box::pin(async move { Ok(futures::stream::iter([Ok(body)]).boxed()) })
+    }
+}
+
 /// The service.
 pub struct Service {
     face: Face,
@@ -31,11 +54,37 @@ pub struct Service {
 impl Service {
     /// Over a replica and an authority on joining.
     pub fn new(face: Face, consensus: Consensus, authority: Arc<dyn JoinAuthority>) -> Self {
+        consensus.handle_calls(MATCHED, Arc::new(Matched(consensus.clone())));
         Self {
             face,
             consensus,
             authority,
         }
+    }
+
+    /// Only the leader knows how far the others' logs reach; without it the column stays empty.
+    async fn members(&self) -> Vec<Member> {
+        let status = self.consensus.status();
+        let mut members = status.members;
+        let leader = status.leadership.leader;
+        let Some(leader) = leader.filter(|leader| *leader != status.replica_id) else {
+            return members;
+        };
+        let asked = async {
+            let mut answer = self
+                .consensus
+                .call(leader, MATCHED, Bytes::new())
+                .await
+                .ok()?;
+            let body = answer.next().await?.ok()?;
+            serde_json::from_slice::<HashMap<u64, u64>>(&body).ok()
+        };
+        if let Ok(Some(matched)) = tokio::time::timeout(MATCHED_WAIT, asked).await {
+            for member in &mut members {
+                member.matched_index = matched.get(&member.id).copied();
+            }
+        }
+        members
     }
 
     fn operator<T>(&self, request: &Request<T>) -> Result<Context, tonic::Status> {
@@ -44,7 +93,8 @@ impl Service {
         Ok(context)
     }
 
-    fn status(&self) -> proto::GetStatusResponse {
+    async fn status(&self) -> proto::GetStatusResponse {
+        let members = self.members().await;
         let status = self.consensus.status();
         let snapshot = self.consensus.store().snapshot();
         let count = |resource: &str| snapshot.count(resource) as u64;
@@ -63,7 +113,7 @@ impl Service {
             last_log_index: status.last_log_index,
             applied_index: status.applied_index,
             revision: status.revision,
-            members: status.members.into_iter().map(member).collect(),
+            members: members.into_iter().map(member).collect(),
             n_nodes: count("nodes"),
             n_nodes_ready: tally("nodes", is_ready),
             n_pods: count("pods"),
@@ -155,7 +205,9 @@ impl ClusterService for Service {
         request: Request<proto::GetStatusRequest>,
     ) -> Answer<proto::GetStatusResponse> {
         let context = self.operator(&request)?;
-        self.face.unary(&context, async { Ok(self.status()) }).await
+        self.face
+            .unary(&context, async { Ok(self.status().await) })
+            .await
     }
 
     async fn add_member(
@@ -208,10 +260,19 @@ impl ClusterService for Service {
     ) -> Answer<proto::RemoveMemberResponse> {
         let context = self.operator(&request)?;
         let remove = async {
-            self.consensus
-                .remove(request.get_ref().id)
-                .await
-                .map_err(membership_error)?;
+            let id = request.get_ref().id;
+            if self
+                .consensus
+                .members()
+                .iter()
+                .all(|member| member.id != id)
+            {
+                return Err(Status::new(
+                    Reason::NotFound,
+                    format!("there is no replica {id}; see `kontiki member list`"),
+                ));
+            }
+            self.consensus.remove(id).await.map_err(membership_error)?;
             Ok(proto::RemoveMemberResponse {})
         };
         self.face.unary(&context, remove).await

@@ -197,18 +197,14 @@ impl Worker {
             Err(error @ RuntimeError::Unreachable(_)) => return Err(error),
             Err(error) => {
                 // The container stays as ended: restarts and back-off follow from that.
-                let text = format!(
-                    "Error: failed to start container \"{}\": {error}",
-                    spec.name
-                );
-                self.node.events.warning(&self.pod, name, "Failed", &text);
+                let text = format!("failed to start container \"{}\": {error}", spec.name);
                 self.inspect(&id).await?;
                 let ended = self.instances.newest(&spec.name);
                 if ended.is_some_and(|ended| ended.exit_code().is_none()) {
                     self.node.runtime.remove(&id).await?;
                     self.inspect(&id).await?;
                 }
-                self.failed_start(spec, "RunContainerError", &error.to_string());
+                self.failed_start(spec, "RunContainerError", &text);
                 return Ok(());
             }
         }

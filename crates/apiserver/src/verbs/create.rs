@@ -71,7 +71,6 @@ impl ApiServer {
         if dry_run {
             self.check_namespace_here(target)?;
         }
-        target.kind.prepare_create(&mut object);
         self.identify(&mut object);
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();
@@ -82,6 +81,8 @@ impl ApiServer {
                 let name = generated_name(&base, &*self.options().random);
                 metadata_mut(&mut object).insert("name".into(), name.into());
             }
+            // Not earlier: a Job's labels carry its uid and its name.
+            target.kind.prepare_create(&mut object);
             let claims = services::allocate(self, target.kind, None, &mut object)?;
             let errors = target.kind.validate(&object, None);
             if !errors.is_empty() {

@@ -171,3 +171,27 @@ async fn broken_rules_come_with_causes() {
             .contains("metadata.name: Required value: name or generateName is required")
     );
 }
+
+#[tokio::test]
+async fn a_jobs_pods_are_labelled_with_its_uid_and_its_generated_name() {
+    let server = testing::server().await;
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "once-"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "c", "image": "i"}]}}}});
+    let made = post(&server, &collection("jobs.batch", "default"), job)
+        .await
+        .unwrap()
+        .object
+        .value();
+    let metadata = &made["metadata"];
+    let labels = &made["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels["batch.kubernetes.io/job-name"], metadata["name"]);
+    assert_eq!(
+        labels["batch.kubernetes.io/controller-uid"],
+        metadata["uid"]
+    );
+    assert_eq!(
+        made["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"],
+        metadata["uid"]
+    );
+}
