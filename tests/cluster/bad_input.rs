@@ -271,7 +271,12 @@ async fn a_truncated_log_refuses_to_start_and_the_others_go_on() {
         (status["appliedIndex"].as_u64()? > 40).then_some(())
     })
     .await;
-    cluster.signal(&name, Signal::SIGKILL).await;
+    // Ended in good order, so that the watermark is as far as the log.
+    cluster.signal(&name, Signal::SIGTERM).await;
+    eventually("the replica has ended", || async {
+        cluster.process(&name).pid().is_none().then_some(())
+    })
+    .await;
     // The log's files are emptied; the watermark beside them is not.
     let log = cluster.layout.data(&name).join("store/log");
     for entry in std::fs::read_dir(&log).unwrap().flatten() {

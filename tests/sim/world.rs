@@ -303,7 +303,7 @@ impl World {
         if tokio::time::timeout(HEAL, agreed).await.is_err() {
             for id in 1..=REPLICAS {
                 eprintln!(
-                    "replica {id}: {}",
+                    "replica {id}: {:?}",
                     self.raft(id).unwrap().metrics().borrow_watched()
                 );
             }

@@ -13,7 +13,14 @@ use kontiki_base::status::{Reason, Status};
 /// A client that sends nothing for this long does not mean it.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads a whole body. What is too large is refused at once where announced, and where not, as soon as it shows.
+/// So much of a body that is too large is read and dropped before the answer: a client that is still writing when the
+/// connection closes never sees why (RFC 9112, 9.6).
+const DISCARD_BYTES: usize = REQUEST_BYTES;
+/// And at most for this long.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads a whole body. What is too large is never kept: refused where announced, and
+/// where not, as soon as it shows.
 pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Status> {
     // As upstream, which never inflates: a small body must not become a large one.
     if let Some(encoding) = headers
@@ -30,6 +37,7 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Status> 
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let announced: usize = announced.unwrap_or(0);
     if announced > REQUEST_BYTES {
+        discard(body).await;
         return Err(too_large());
     }
     let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
@@ -46,10 +54,23 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Status> 
             continue;
         };
         if bytes.len() + data.len() > REQUEST_BYTES {
+            discard(body).await;
             return Err(too_large());
         }
         bytes.extend_from_slice(&data);
     }
+}
+
+async fn discard(mut body: Body) {
+    let drop_some = async {
+        let mut n_dropped = 0;
+        while n_dropped <= DISCARD_BYTES
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            n_dropped += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, drop_some).await;
 }
 
 fn too_large() -> Status {

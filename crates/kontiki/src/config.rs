@@ -229,8 +229,17 @@ impl ServerConfig {
 
     /// Address of `default/kubernetes`: the first of the service network.
     pub fn kubernetes_service_ip(&self) -> String {
+        self.service_ip(1)
+    }
+
+    /// Address of the cluster's DNS: the tenth, as everywhere.
+    pub fn dns_service_ip(&self) -> String {
+        self.service_ip(10)
+    }
+
+    fn service_ip(&self, nth: u32) -> String {
         let network = parse_cidr(&self.service_cidr).map_or(0, |(ip, _)| u32::from(ip));
-        Ipv4Addr::from(network + 1).to_string()
+        Ipv4Addr::from(network + nth).to_string()
     }
 
     /// Names and addresses that the server certificate carries.

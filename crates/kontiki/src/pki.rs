@@ -104,7 +104,6 @@ impl Subject {
             "kubernetes.default",
             "kubernetes.default.svc",
             "kubernetes.default.svc.cluster.local",
-            "10.96.0.1",
         ]
         .map(String::from)
         .into();

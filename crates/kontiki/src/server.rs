@@ -189,6 +189,7 @@ fn dispatcher(config: &ServerConfig, consensus: &Consensus) -> Arc<Dispatcher> {
             clock: SystemClock::shared(),
             cluster_cidr: config.cluster_cidr.clone(),
             service_cidr: config.service_cidr.clone(),
+            cluster_dns: config.dns_service_ip(),
             ..kontiki_dispatcher::Options::default()
         },
     )

@@ -165,6 +165,8 @@ fn server_config(layout: &Layout, settings: &Settings, idx: u32, tokens: PathBuf
         cluster_id: settings.cluster_id.clone(),
         initial_members: members.collect(),
         token_auth_file: Some(tokens),
+        cluster_cidr: settings.cluster_cidr.clone(),
+        service_cidr: settings.service_cidr.clone(),
         name,
         ..ServerConfig::default()
     }

@@ -19,6 +19,10 @@ pub struct Settings {
     pub port: u16,
     /// Own API port and peer port of each replica.
     pub server_ports: Vec<(u16, u16)>,
+    /// Network of pods, apart from those of other clusters on this machine.
+    pub cluster_cidr: String,
+    /// Network of services, likewise.
+    pub service_cidr: String,
 }
 
 /// Distance between the ports of two replicas, starting at the shared one.
@@ -38,12 +42,15 @@ impl Settings {
                 .map(|p| (p, p + 1));
             (base, ports.collect())
         };
+        let (cluster_cidr, service_cidr) = free_networks()?;
         let settings = Self {
             cluster_id,
             servers,
             nodes,
             port,
             server_ports,
+            cluster_cidr,
+            service_cidr,
         };
         settings.check_free()?;
         Ok(settings)
@@ -77,6 +84,46 @@ impl Settings {
 /// A port of this machine's loopback.
 pub fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Second octets of the networks to choose from: the usual ones first.
+const POD_OCTETS: std::ops::RangeInclusive<u8> = 244..=254;
+const SERVICE_OCTET: u8 = 96;
+
+/// Networks that no route of this machine leads to yet: two clusters on one machine must not share addresses.
+fn free_networks() -> Result<(String, String)> {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    choose_networks(&routed_networks(&routes)).context(
+        "all of 10.244.0.0/16 to 10.254.0.0/16 are routed on this machine; end another cluster first",
+    )
+}
+
+fn choose_networks(routed: &[(u32, u32)]) -> Option<(String, String)> {
+    let free = |octet: u8| {
+        let network = u32::from(Ipv4Addr::new(10, octet, 0, 0));
+        routed.iter().all(|(other, mask)| {
+            let common = mask & u32::from(Ipv4Addr::new(255, 255, 0, 0));
+            network & common != other & common
+        })
+    };
+    let pods = POD_OCTETS;
+    let mut pairs = pods.map(|octet| (octet, SERVICE_OCTET + (octet - POD_OCTETS.start())));
+    let (pods, services) = pairs.find(|(pods, services)| free(*pods) && free(*services))?;
+    Some((format!("10.{pods}.0.0/16"), format!("10.{services}.0.0/16")))
+}
+
+/// Destinations and masks of `/proc/net/route` (hexadecimal in the machine's byte order), default routes aside.
+fn routed_networks(routes: &str) -> Vec<(u32, u32)> {
+    let number = |field: Option<&str>| {
+        u32::from_str_radix(field?, 16)
+            .ok()
+            .map(|number| u32::from_be_bytes(number.to_ne_bytes()))
+    };
+    let network = |line: &str| {
+        let mut fields = line.split_whitespace();
+        Some((number(fields.nth(1))?, number(fields.nth(5))?)).filter(|(_, mask)| *mask != 0)
+    };
+    routes.lines().skip(1).filter_map(network).collect()
 }
 
 fn free_ports(servers: u32) -> Result<(u16, Vec<(u16, u16)>)> {
@@ -114,6 +161,22 @@ mod tests {
         let _taken = TcpListener::bind(loopback(settings.port)).unwrap();
         let error = format!("{:#}", settings.check_free().unwrap_err());
         assert!(error.contains(&settings.port.to_string()), "{error}");
+    }
+
+    #[test]
+    fn networks_in_use_are_passed_over() {
+        assert_eq!(choose_networks(&[]).unwrap().0, "10.244.0.0/16");
+        let routes = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
+                      eth0\t00000000\t010200C0\t3\t0\t0\t0\t00000000\t0\t0\t0\n\
+                      ktk1\t0001F40A\t00000000\t1\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let routed = routed_networks(routes);
+        assert_eq!(routed, [(0x0AF4_0100, 0xFFFF_FF00)]);
+        let (pods, services) = choose_networks(&routed).unwrap();
+        assert_eq!(
+            (pods.as_str(), services.as_str()),
+            ("10.245.0.0/16", "10.97.0.0/16")
+        );
+        assert!(choose_networks(&[(0x0A00_0000, 0xFF00_0000)]).is_none());
     }
 
     #[test]
