@@ -1,5 +1,7 @@
 //! Tidiness: what ARCHITECTURE.md promises about the tree, checked as an ordinary test.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

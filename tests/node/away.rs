@@ -5,7 +5,7 @@ use std::time::Duration;
 use kontiki_tests::{LocalCluster, eventually, eventually_within};
 use nix::sys::signal::Signal;
 
-use crate::workload::{containers, get, manifest, pods, wait_ready, node_port};
+use crate::workload::{containers, get, manifest, node_port, pods, wait_ready};
 
 const NODE_PORT: u16 = 31081;
 /// How long the control plane is away: longer than any grace period of a node.

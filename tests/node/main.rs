@@ -1,5 +1,7 @@
 //! Real nodes with real containers of a real Docker Engine.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod away;
 mod containers;
 mod cron;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kontiki_base::task::{TaskKind, spawn};
 use kontiki_tests::{LocalCluster, eventually};
 
-use crate::workload::{get, manifest, wait_ready, node_port};
+use crate::workload::{get, manifest, node_port, wait_ready};
 
 const REPLICAS: u64 = 6;
 const NODE_PORT: u16 = 31080;

@@ -10,6 +10,8 @@
 //!
 //! Deliberately absent: RocksDB and gRPC; `tests/cluster` kills those for real.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod client;
 mod disk;
 mod machine;

@@ -1,5 +1,7 @@
 //! What tests of real processes share: a cluster of its own in a temporary folder, ended whatever happens.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod cluster;
 mod kubectl;
 mod wait;

@@ -274,10 +274,12 @@ pub fn path_segment(name: &str, _prefix: bool) -> Vec<String> {
 mod tests {
     use super::*;
 
+    type Rule = fn(&str) -> Vec<String>;
+
     #[test]
     fn shapes() {
         let long = "a".repeat(64);
-        let cases: &[(fn(&str) -> Vec<String>, &str, usize)] = &[
+        let cases: &[(Rule, &str, usize)] = &[
             (dns1123_label, "web-1", 0),
             (dns1123_label, "Web", 1),
             (dns1123_label, "a.b", 1),

@@ -1,3 +1,5 @@
+//! Archives restore with a later revision; a flipped bit and every cut are refused.
+
 use std::path::PathBuf;
 
 use kontiki_state::State;

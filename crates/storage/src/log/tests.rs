@@ -1,3 +1,5 @@
+//! The log over restarts: entries come back without a hole, and a log that lost something is refused.
+
 use std::sync::mpsc;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Snapshots in transfer and on disk: whole ones arrive, damaged and incomplete ones are refused and leave nothing.
+
 use kontiki_state::State;
 
 use super::*;

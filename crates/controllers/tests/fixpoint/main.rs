@@ -1,6 +1,6 @@
 //! All controllers together, run to the fixpoint.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod world;
 

@@ -3,8 +3,6 @@
 //! Every step reconciles all keys of all controllers against one snapshot and applies the writes; the fixpoint is
 //! reached when nothing changes any more.
 
-#![allow(missing_docs, dead_code, clippy::unwrap_used)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use kontiki_api::{by_resource, stored, time};
@@ -12,6 +10,9 @@ use kontiki_controllers::commit::{Stamp, commit, header_of};
 use kontiki_controllers::{CONTROLLERS, Propagation, Settings, View, WorkKey, Write};
 use kontiki_state::{Command, Key, Op, Precondition, Proposal, Snapshot, State};
 use serde_json::{Value, json};
+
+/// What must hold of every state.
+pub type Check = Box<dyn Fn(&Snapshot)>;
 
 pub struct World {
     pub state: State,
@@ -21,7 +22,7 @@ pub struct World {
     pub settings: Settings,
     pub heartbeats: BTreeMap<String, u64>,
     /// Checked after every applied step.
-    pub check: Option<Box<dyn Fn(&Snapshot)>>,
+    pub check: Option<Check>,
     /// Pods are made ready by the fake kubelet.
     pub kubelet: bool,
     pub n_steps: usize,
