@@ -19,6 +19,9 @@ use crate::worker::mailbox::Mailbox;
 /// A container that starts is looked at this often, however long the period of its probe.
 const EARLY: Duration = Duration::from_secs(1);
 
+/// A process gets so long to listen before it is asked whether it is ready.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// What a probe decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -166,7 +169,7 @@ fn first_check(kind: Kind, delay: Duration, period: Duration) -> Duration {
     match kind {
         Kind::Liveness => delay.max(period),
         Kind::Startup => delay.max(period.min(EARLY)),
-        Kind::Readiness => delay,
+        Kind::Readiness => delay.max(SETTLE),
     }
 }
 
@@ -180,7 +183,7 @@ mod tests {
         assert_eq!(first_check(Kind::Liveness, s(0), s(10)), s(10));
         assert_eq!(first_check(Kind::Liveness, s(30), s(10)), s(30));
         assert_eq!(first_check(Kind::Startup, s(0), s(10)), s(1));
-        assert_eq!(first_check(Kind::Readiness, s(0), s(10)), s(0));
+        assert_eq!(first_check(Kind::Readiness, s(0), s(10)), SETTLE);
         assert_eq!(first_check(Kind::Readiness, s(3), s(10)), s(3));
     }
 }

@@ -15,6 +15,7 @@ mod errors;
 mod follow;
 mod history;
 mod modify;
+mod node_times;
 mod options;
 mod page_token;
 mod patch;

@@ -107,7 +107,13 @@ pub async fn server() -> ApiServer {
 
 /// The same over a backend that the test holds too.
 pub async fn server_over(memory: Memory) -> ApiServer {
+    server_with(memory, Arc::new(crate::NoNodes)).await
+}
+
+/// The same with nodes that have been heard of.
+pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>) -> ApiServer {
     let options = Options {
+        liveness,
         clock: ManualClock::at(NOW_UNIX_MS),
         random: Arc::new(SeededRandom::new(7)),
         ..Options::default()

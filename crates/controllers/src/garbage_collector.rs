@@ -16,6 +16,8 @@ use crate::{Controller, Error, Watch, WorkKey};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
+/// After so long we look whether the dependents of an owner that orphans them are all free.
+const ORPHANS_FREE_MS: u64 = 50;
 /// Between resource and name in a key.
 const SEPARATOR: char = '|';
 
@@ -214,6 +216,9 @@ fn finalize(
         }
         if dependents.is_empty() {
             plan.edit(object, |value| remove_finalizer(value, ORPHAN));
+        } else {
+            // Set free, they no longer say whose they were: nothing else would bring us back.
+            plan.requeue_after_ms(ORPHANS_FREE_MS);
         }
     } else if has_finalizer(metadata_of, FOREGROUND) {
         let mut blocked = false;

@@ -17,6 +17,7 @@ mod layers;
 mod list;
 mod logs;
 mod openapi;
+mod openapi_v2;
 mod path;
 mod query;
 mod respond;

@@ -25,6 +25,8 @@ pub enum Route {
     Group(String),
     /// `/api/v1` or `/apis/GROUP/VERSION`: its resources.
     Resources(String, String),
+    /// `/openapi/v2`: one document of everything.
+    OpenApiV2,
     /// `/openapi/v3`: the documents that there are.
     OpenApiIndex,
     /// `/openapi/v3/PATH`: one group-version.
@@ -96,6 +98,7 @@ fn route(path: &str) -> Route {
         "/metrics" => return Route::Metrics,
         "/api" => return Route::CoreVersions,
         "/apis" => return Route::Groups,
+        "/openapi/v2" => return Route::OpenApiV2,
         "/openapi/v3" => return Route::OpenApiIndex,
         _ => {}
     }

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::discovery::Discovery;
 use crate::health::{self, Check};
 use crate::openapi::OpenApi;
+use crate::openapi_v2::OpenApiV2;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
 use crate::{discovery, layers, path, rest, version};
@@ -33,6 +34,7 @@ pub(crate) struct Gateway {
     pub(crate) checks: Vec<Check>,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
+    pub(crate) openapi_v2: OpenApiV2,
     pub(crate) in_flight: Semaphore,
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn router_with_limit(api: ApiServer, options: GatewayOptions, limit: 
         checks: options.checks,
         discovery: Discovery::new(&options.advertise),
         openapi: OpenApi::default(),
+        openapi_v2: OpenApiV2::default(),
         in_flight: Semaphore::new(limit),
     });
     layers::around(
@@ -129,6 +132,7 @@ async fn dispatch(
         Route::Groups => gateway.discovery.groups(headers),
         Route::Group(group) => discovery::group(group, headers),
         Route::Resources(group, version) => discovery::resources(group, version, headers),
+        Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(headers)),
         Route::OpenApiIndex => gateway.openapi.index(headers),
         Route::OpenApi(group, version) => {
             gateway

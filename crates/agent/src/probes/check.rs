@@ -89,15 +89,19 @@ async fn http(container: &Container, ip: &str, action: &HTTPGetAction) -> Result
         .filter(|host| !host.is_empty())
         .unwrap_or(ip);
     let port = port(container, &action.port)?;
-    let mut stream = connect(host, port).await?;
-    if action.scheme.as_deref() == Some("HTTPS") {
-        return Ok(());
-    }
     let path = action
         .path
         .as_deref()
         .filter(|path| !path.is_empty())
         .unwrap_or("/");
+    let secure = action.scheme.as_deref() == Some("HTTPS");
+    let scheme = if secure { "https" } else { "http" };
+    let connected = connect(host, port).await;
+    let mut stream =
+        connected.map_err(|error| format!("Get \"{scheme}://{host}:{port}{path}\": {error}"))?;
+    if secure {
+        return Ok(());
+    }
     let mut request = format!("GET {path} HTTP/1.1\r\n");
     let headers = action.http_headers.as_deref().unwrap_or_default();
     let has = |name: &str| {
@@ -147,7 +151,16 @@ async fn http(container: &Container, ip: &str, action: &HTTPGetAction) -> Result
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     let host = if host.is_empty() { "127.0.0.1" } else { host };
     let connected = TcpStream::connect((host, port)).await;
-    connected.map_err(|error| format!("dial tcp {host}:{port}: connect: {error}"))
+    connected.map_err(|error| format!("dial tcp {host}:{port}: connect: {}", words(&error)))
+}
+
+/// The system's words for an error, as other implementations print them.
+fn words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        std::io::ErrorKind::HostUnreachable => "no route to host".into(),
+        _ => error.to_string(),
+    }
 }
 
 /// A port by number, or by the name that the container gives it.

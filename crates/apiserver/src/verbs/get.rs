@@ -27,10 +27,11 @@ impl ApiServer {
             Wanted::Any => {}
             Wanted::AtLeast(revision) => self.wait_revision(revision).await?,
         }
-        let object = self.find(target).ok_or_else(|| not_found(target))?;
+        let object = self.find(target).or_else(|| self.node_lease(target));
+        let object = object.ok_or_else(|| not_found(target))?;
         match target.subresource {
             Some(Subresource::Scale) => Ok(Answer::Rendered(scale::of(target.kind, &object)?)),
-            _ => Ok(Answer::Object(object)),
+            _ => Ok(Answer::Object(self.with_heartbeat(object))),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kontiki_apiserver::authn::Credentials;
 use kontiki_apiserver::testing::{
-    self, ADMIN_TOKEN, Memory, PLAIN_TOKEN, admin, collection, jane, object,
+    self, ADMIN_TOKEN, Memory, PLAIN_TOKEN, admin, collection, create, jane, object, server_with,
 };
 use kontiki_apiserver::{Body, Context, GetOptions, ListOptions, WriteOptions};
 use kontiki_base::status::Reason;
@@ -138,4 +138,38 @@ async fn events_and_system_users_have_their_lanes() {
         .await
         .unwrap();
     assert_eq!(memory.lanes(), [Lane::User, Lane::Events, Lane::System]);
+}
+
+/// Heard of at one moment.
+struct HeardAt(u64);
+
+impl kontiki_apiserver::NodeLiveness for HeardAt {
+    fn last_heartbeat_unix_ms(&self, _: &str) -> Option<u64> {
+        Some(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_nodes_lease_and_heartbeat_are_answered_from_memory() {
+    let heard = std::sync::Arc::new(HeardAt(4_000_000_000_000));
+    let server = server_with(Memory::default(), heard).await;
+    let node = json!({"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready",
+        "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]}});
+    let node = create(&server, "nodes", "", node).await;
+    let got = get(&server, &object("nodes", "", "n")).await.unwrap();
+    assert_eq!(
+        got["status"]["conditions"][0]["lastHeartbeatTime"],
+        "2096-10-02T07:06:40Z"
+    );
+    let leases = "leases.coordination.k8s.io";
+    let lease = get(&server, &object(leases, "kube-node-lease", "n"))
+        .await
+        .unwrap();
+    assert_eq!(lease["spec"]["renewTime"], "2096-10-02T07:06:40.000000Z");
+    assert_eq!(
+        lease["metadata"]["ownerReferences"][0]["uid"],
+        node["metadata"]["uid"]
+    );
+    let other = get(&server, &object(leases, "default", "n")).await;
+    assert_eq!(other.unwrap_err().reason, Reason::NotFound);
 }
