@@ -100,6 +100,8 @@ impl World {
             .map(|id| (id, EmptyNode::default()))
             .collect();
         world.raft(1).unwrap().initialize(members).await.unwrap();
+        // Faults begin with a cluster: one that was never made has nothing to lose.
+        world.agree().await;
         *world.faulty.lock() = true;
         let stop = tokio::time::Instant::now() + FAULTS;
         let clients: Vec<_> = (0..CLIENTS)
@@ -276,11 +278,16 @@ impl World {
         }
     }
 
-    /// Ends all faults and waits until all replicas agree on the same index.
+    /// Ends all faults and waits until all replicas agree.
     async fn heal(self: &Arc<Self>) {
         *self.faulty.lock() = false;
         self.cut.lock().clear();
         self.restart_the_dead().await;
+        self.agree().await;
+    }
+
+    /// Waits until all replicas follow one leader and have applied the same index.
+    async fn agree(&self) {
         let agreed = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -295,19 +302,17 @@ impl World {
                     })
                     .collect();
                 let led = self.raft(1).unwrap().current_leader().await.is_some();
-                if applied.len() == 1 && led {
+                if applied.len() == 1 && !applied.contains(&None) && led {
                     return;
                 }
             }
         };
         if tokio::time::timeout(HEAL, agreed).await.is_err() {
             for id in 1..=REPLICAS {
-                eprintln!(
-                    "replica {id}: {:?}",
-                    self.raft(id).unwrap().metrics().borrow_watched()
-                );
+                let metrics = self.raft(id).unwrap().metrics();
+                eprintln!("replica {id}: {:?}", metrics.borrow_watched());
             }
-            panic!("replicas do not agree though faults ended");
+            panic!("replicas do not agree though no fault is left");
         }
     }
 
