@@ -490,7 +490,11 @@ async fn strangers_see_health_and_version_only() {
             .contains("User \"jane\" cannot list resource \"pods\"")
     );
     let metrics = client.send(plain("/metrics")).await;
-    assert!(String::from_utf8_lossy(&metrics.body).contains("kontiki_api_requests_total"));
+    let metrics = String::from_utf8_lossy(&metrics.body);
+    for (name, kind, _) in kontiki_base::metrics::CATALOG {
+        let line = format!("# TYPE kontiki_{name} {kind}\n");
+        assert!(metrics.contains(&line), "{name}");
+    }
     let verbose = client.send(anonymous("/livez?verbose=true")).await;
     assert_eq!(verbose.body, "[+]ping ok\nlivez check passed\n");
 }
