@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kontiki::https::Client;
 use kontiki::kubeconfig;
-use kontiki::pki::{Authority, Subject};
+use kontiki::pki::{API_CA_NAME, Authority, Subject};
 use kontiki_tests::{LocalCluster, eventually};
 use nix::sys::signal::Signal;
 
@@ -173,7 +173,7 @@ async fn strangers_learn_nothing() {
 
     // A user of our own authority, without rights.
     let pki = cluster.layout.pki();
-    let own = Authority::load_or_generate(&pki, "api-ca", "kontiki").unwrap();
+    let own = Authority::load_or_generate(&pki, "api-ca", API_CA_NAME).unwrap();
     let nobody = Subject {
         name: "nobody".into(),
         client: true,

@@ -29,6 +29,8 @@ type Responses<'s> = BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcErr
 /// Snapshots may take this long, and a second more for each of these many bytes.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 const SNAPSHOT_BYTES_PER_SECOND: u64 = 1 << 20;
+/// Between two attempts to replicate to a peer that cannot be reached; heartbeats go on beside them.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// Elections wait on disks: a vote is synced before it is answered.
 const VOTE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -110,8 +112,21 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let requests = input.map(|rpc| Bytes::from(types::encode(&rpc))).boxed();
         Box::pin(async move {
             let answers = self.transport.append_stream(&self.peer, requests).await;
-            let answers = answers.map_err(rpc_error)?;
-            Ok(answers.map(decode).boxed())
+            // openraft opens the stream again at once: without a pause, a dead peer would cost the leader a core.
+            let answers = match answers {
+                Ok(answers) => answers,
+                Err(error) => {
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                    return Err(rpc_error(error));
+                }
+            };
+            let paused = answers.then(|answer| async {
+                if answer.is_err() {
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                }
+                decode(answer)
+            });
+            Ok(paused.boxed())
         })
     }
 

@@ -26,6 +26,12 @@ pub const PEER_ORGANISATION: &str = "kontiki:peer";
 /// Server name that replicas present to one another.
 pub const PEER_SERVER_NAME: &str = "kontiki-peer";
 
+/// Common name of the API authority. No leaf may have it: OpenSSL takes a certificate whose subject is its issuer's for
+/// self-signed, and refuses it.
+pub const API_CA_NAME: &str = "kontiki-ca";
+/// Common name of the peer authority.
+pub const PEER_CA_NAME: &str = "kontiki-peer-ca";
+
 const CA_LIFE: Duration = Duration::days(3650);
 const LEAF_LIFE: Duration = Duration::days(90);
 const RENEW_BEFORE: Duration = Duration::days(30);

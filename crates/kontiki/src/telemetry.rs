@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging with `filter` unless the environment says otherwise.
 pub fn start(filter: &str) -> Result<()> {
     let filter = std::env::var("KONTIKI_LOG").unwrap_or_else(|_| filter.to_owned());
-    // openraft tells of every heartbeat at info level.
-    let filter = format!("{filter},openraft=warn,h2=warn,hyper=warn,tower=warn,rustls=error");
+    // openraft warns of each attempt to reach a peer that is down; `kontiki_consensus` tells what changed.
+    let filter = format!("{filter},openraft=error,h2=warn,hyper=warn,tower=warn,rustls=error");
     let filter = EnvFilter::try_new(&filter).with_context(|| format!("bad log filter {filter}"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)

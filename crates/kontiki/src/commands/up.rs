@@ -13,7 +13,7 @@ use crate::local::layout::Layout;
 use crate::local::process::{self, Process};
 use crate::local::settings::{Settings, loopback};
 use crate::output::Steps;
-use crate::pki::{Authority, Subject};
+use crate::pki::{API_CA_NAME, Authority, PEER_CA_NAME, Subject};
 use crate::{files, kubeconfig};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -104,8 +104,8 @@ fn settings(args: &Args, layout: &Layout) -> Result<Settings> {
 /// Writes keys, kubeconfig and one config file a process; what is there and good stays.
 fn lay_out(layout: &Layout, settings: &Settings) -> Result<Authority> {
     let pki = layout.pki();
-    let api = Authority::load_or_generate(&pki, "api-ca", "kontiki")?;
-    let peers = Authority::load_or_generate(&pki, "peer-ca", "kontiki-peers")?;
+    let api = Authority::load_or_generate(&pki, "api-ca", API_CA_NAME)?;
+    let peers = Authority::load_or_generate(&pki, "peer-ca", PEER_CA_NAME)?;
     let admin = api.ensure(&pki, "admin", &Subject::admin())?;
     let server = format!("https://{}", loopback(settings.port));
     kubeconfig::write(&layout.kubeconfig(), &server, api.cert_pem(), &admin)?;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::identity::Identity;
 use crate::config::ServerConfig;
 use crate::kubeconfig;
-use crate::pki::{Authority, Pair, Subject};
+use crate::pki::{API_CA_NAME, Authority, PEER_CA_NAME, Pair, Subject};
 
 pub use joins::Joins;
 
@@ -27,8 +27,8 @@ impl Authorities {
     /// administrator's kubeconfig.
     pub fn load(config: &ServerConfig, _identity: &Identity) -> Result<Self> {
         let dir = config.data_dir.join("pki");
-        let api = Authority::load_or_generate(&dir, "api-ca", "kontiki")?;
-        let peers = Authority::load_or_generate(&dir, "peer-ca", "kontiki-peers")?;
+        let api = Authority::load_or_generate(&dir, "api-ca", API_CA_NAME)?;
+        let peers = Authority::load_or_generate(&dir, "peer-ca", PEER_CA_NAME)?;
         let kubeconfig = config.data_dir.join("kubeconfig");
         let admin = api.ensure(&dir, "admin", &Subject::admin())?;
         let server = format!("https://{}", config.advertise);
