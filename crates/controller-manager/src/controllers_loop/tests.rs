@@ -1,13 +1,11 @@
-//! Both loops over a bare store: from a Deployment to bound pods, and silence afterwards.
+//! The controllers' loop over a bare store that applies in a term of its own.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SeededRandom;
-use kontiki_controllers::commit::{Stamp, commit};
-use kontiki_controllers::{Settings, Write};
+use kontiki_controllers::Settings;
 use kontiki_state::{Command, Store};
-use serde_json::{Value, json};
 
 use super::*;
 
@@ -17,7 +15,6 @@ const TERM: u64 = 3;
 struct Bare {
     store: Store,
     index: Arc<AtomicU64>,
-    n_proposals: Arc<AtomicUsize>,
 }
 
 impl Backend for Bare {
@@ -34,51 +31,11 @@ impl Backend for Bare {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let index = this.index.fetch_add(1, Ordering::SeqCst) + 1;
-            this.n_proposals.fetch_add(1, Ordering::SeqCst);
             let command = Command::Batch {
                 proposals: vec![proposal],
             };
             Ok(this.store.apply(index, TERM, &command).results.remove(0))
         })
-    }
-}
-
-impl Bare {
-    async fn create(&self, resource: &str, object: Value) {
-        let write = Write::Create {
-            resource: resource.into(),
-            object,
-            announce: None,
-        };
-        let mut bits = self.index.load(Ordering::SeqCst);
-        let mut draw = || {
-            bits = bits.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            bits
-        };
-        let mut stamp = Stamp {
-            now_ms: 0,
-            bits: &mut draw,
-        };
-        let ops = commit(&self.store.snapshot(), vec![write], &mut stamp).ops;
-        assert!(!ops.is_empty(), "{resource}");
-        self.propose(Proposal::batch(ops), Lane::User)
-            .await
-            .unwrap();
-    }
-
-    /// Lets the loops run until they have been silent for many turns.
-    async fn settle(&self) {
-        let mut last = usize::MAX;
-        loop {
-            for _ in 0..2_000 {
-                tokio::task::yield_now().await;
-            }
-            let now = self.n_proposals.load(Ordering::SeqCst);
-            if now == last {
-                return;
-            }
-            last = now;
-        }
     }
 }
 
@@ -88,80 +45,6 @@ fn options() -> Options {
         random: Arc::new(SeededRandom::new(5)),
         settings: Arc::new(Settings::default),
         heartbeats: Arc::new(|_| None),
-    }
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn a_deployment_becomes_bound_pods_and_then_all_is_quiet() {
-    let bare = Bare::default();
-    let reign = Reign {
-        term: TERM,
-        since_ms: SystemClock::shared().unix_ms(),
-    };
-    let controllers = Box::pin(run(bare.clone(), options(), reign));
-    let scheduler = Box::pin(crate::scheduler_loop::run(bare.clone(), options(), reign));
-    let story = async {
-        bare.settle().await;
-        bare.create("nodes", json!({"metadata": {"name": "n1"}}))
-            .await;
-        let node = bare.store.snapshot().find("nodes", "", "n1").unwrap();
-        let mut value = node.value();
-        value["status"] = json!({
-            "allocatable": {"cpu": "64", "memory": "64Gi", "pods": "200"},
-            "conditions": [{"type": "Ready", "status": "True"}],
-        });
-        let write = Write::Update {
-            key: node.key.clone(),
-            revision: node.revision,
-            object: value,
-            status_only: true,
-        };
-        let mut stamp = Stamp {
-            now_ms: 0,
-            bits: &mut || 0,
-        };
-        let ops = commit(&bare.store.snapshot(), vec![write], &mut stamp).ops;
-        bare.propose(Proposal::batch(ops), Lane::System)
-            .await
-            .unwrap();
-        bare.create(
-            "deployments.apps",
-            json!({
-                "metadata": {"name": "web", "namespace": "default"},
-                "spec": {"replicas": 100, "selector": {"matchLabels": {"app": "web"}},
-                    "template": {"metadata": {"labels": {"app": "web"}},
-                        "spec": {"containers": [{"name": "c", "image": "i"}]}}},
-            }),
-        )
-        .await;
-        bare.settle().await;
-        let snapshot = bare.store.snapshot();
-        assert_eq!(snapshot.by_field("pods", "spec.nodeName", "n1").len(), 100);
-        let reasons: Vec<String> = snapshot
-            .list("events", Some("default"), None)
-            .map(|event| event.value()["reason"].as_str().unwrap().to_owned())
-            .collect();
-        for (reason, count) in [
-            ("ScalingReplicaSet", 1),
-            ("SuccessfulCreate", 100),
-            ("Scheduled", 100),
-        ] {
-            assert_eq!(
-                reasons.iter().filter(|it| *it == reason).count(),
-                count,
-                "{reason}"
-            );
-        }
-        let proposals = bare.n_proposals.load(Ordering::SeqCst);
-        assert!(
-            proposals < 60,
-            "hundreds of writes in few proposals, not {proposals}"
-        );
-    };
-    tokio::select! {
-        ended = controllers => panic!("controllers ended: {ended:?}"),
-        ended = scheduler => panic!("scheduler ended: {ended:?}"),
-        () = story => {}
     }
 }
 
