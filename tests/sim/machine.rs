@@ -74,6 +74,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             {
                 let mut replica = self.replica.lock();
                 let id = entry.log_id;
+                let before = replica.state.origin().revision;
                 replica.applied = Some(id);
                 match entry.payload {
                     EntryPayload::Blank => {}
@@ -92,7 +93,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 self.disk
                     .world
                     .oracle
-                    .applied(self.disk.id, id.index, &replica.state);
+                    .applied(self.disk.id, id.index, before, &replica.state);
             }
             if let Some(responder) = responder {
                 responder.send(answer);

@@ -81,8 +81,9 @@ impl Oracle {
         self.0.lock().snapshots += 1;
     }
 
-    /// A replica applied an entry: all replicas have the same state there, and the same events.
-    pub fn applied(&self, id: Id, index: u64, state: &State) {
+    /// A replica applied an entry: all replicas have the same state there, and the same events. `before` is the
+    /// revision that the entry met: a replica that restarted has history from there on only.
+    pub fn applied(&self, id: Id, index: u64, before: Revision, state: &State) {
         let mut seen = self.0.lock();
         let hash = state.hash();
         let (first, expected) = *seen.hashes.entry(index).or_insert((id, hash));
@@ -90,12 +91,10 @@ impl Oracle {
             hash, expected,
             "replicas {first} and {id} differ after index {index}"
         );
-        let origin = state.origin();
-        let since = origin.revision.saturating_sub(4);
-        for event in state
-            .events_since("things", since, usize::MAX)
-            .unwrap_or_default()
-        {
+        let events = state.events_since("things", before, usize::MAX).unwrap();
+        let n_revisions = state.origin().revision - before;
+        assert_eq!(events.len() as u64, n_revisions, "one event a revision");
+        for event in events {
             let entry = (
                 event.kind,
                 event.object.key.clone(),

@@ -1,16 +1,14 @@
-//! openraft's type parameters for the simulation: seeded randomness, everything else as in production.
+//! openraft's type parameters for the simulation: everything but the runtime as in production.
 
 use std::cell::Cell;
 use std::fmt;
 
-use openraft_rt::deterministic_rng::DeterministicRng;
-use openraft_rt_tokio::TokioRuntime;
 use serde::{Deserialize, Serialize};
+
+pub use crate::runtime::Runtime;
 
 /// A replica.
 pub type Id = u64;
-/// tokio with openraft's random numbers from the seed.
-pub type Runtime = DeterministicRng<TokioRuntime>;
 
 openraft::declare_raft_types!(
     /// Types of the simulated Raft.

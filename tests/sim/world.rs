@@ -310,7 +310,7 @@ impl World {
         if tokio::time::timeout(HEAL, agreed).await.is_err() {
             for id in 1..=REPLICAS {
                 let metrics = self.raft(id).unwrap().metrics();
-                eprintln!("replica {id}: {:?}", metrics.borrow_watched());
+                eprintln!("replica {id}: {:?}", *metrics.borrow_watched());
             }
             panic!("replicas do not agree though no fault is left");
         }
