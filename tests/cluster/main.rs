@@ -5,6 +5,7 @@
 mod bad_input;
 mod durability;
 mod failover;
+mod full_disk;
 mod membership;
 mod snapshot;
 mod watch;

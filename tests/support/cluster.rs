@@ -24,10 +24,15 @@ pub struct LocalCluster {
 impl LocalCluster {
     /// Starts so many replicas and nodes on free ports.
     pub fn up(servers: u32, nodes: u32) -> Self {
+        Self::up_in(&std::env::temp_dir(), servers, nodes)
+    }
+
+    /// As `up`, with its data below a folder.
+    pub fn up_in(parent: &Path, servers: u32, nodes: u32) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::Builder::new()
             .prefix("kontiki-test-")
-            .tempdir()
+            .tempdir_in(parent)
             .unwrap();
         let layout = Layout::new(&folder.path().join("cluster"));
         let cluster = Self { folder, layout };
