@@ -1,9 +1,12 @@
 //! Bad input gets its clear error and costs nothing else. One table a face: REST, command line, files.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use bytes::Bytes;
 use kontiki::https::Client;
 use kontiki::kubeconfig;
 use kontiki::pki::{API_CA_NAME, Authority, Subject};
+use kontiki_base::clock::SystemClock;
 use kontiki_tests::{LocalCluster, eventually};
 use nix::sys::signal::Signal;
 
@@ -171,9 +174,20 @@ async fn strangers_learn_nothing() {
         .await;
     assert!(refused.is_err(), "{refused:?}");
 
-    // A user of our own authority, without rights.
+    // Nor do an administrator of last month and one of next month.
     let pki = cluster.layout.pki();
     let own = Authority::load_or_generate(&pki, "api-ca", API_CA_NAME).unwrap();
+    let now = UNIX_EPOCH + Duration::from_millis(SystemClock::shared().unix_ms());
+    let day = Duration::from_secs(86_400);
+    for (from, until) in [(now - 30 * day, now - day), (now + day, now + 30 * day)] {
+        let identity = own.issue_between(&Subject::admin(), from, until).unwrap();
+        access.identity = Some(identity);
+        let client = Client::new(access.clone()).unwrap();
+        let refused = client.get("/api/v1/pods").await;
+        assert!(refused.is_err(), "{refused:?}");
+    }
+
+    // A user of our own authority, without rights.
     let nobody = Subject {
         name: "nobody".into(),
         client: true,

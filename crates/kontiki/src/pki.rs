@@ -191,8 +191,20 @@ impl Authority {
     /// Signs a new key for `subject`. Servers get the chain with the authority, so that a joining
     /// machine can check its digest.
     pub fn issue(&self, subject: &Subject) -> Result<Pair> {
+        self.issue_between(subject, now() - BACKDATE, now() + LEAF_LIFE)
+    }
+
+    /// As `issue`, valid from one moment to another.
+    pub fn issue_between(
+        &self,
+        subject: &Subject,
+        from: impl Into<OffsetDateTime>,
+        until: impl Into<OffsetDateTime>,
+    ) -> Result<Pair> {
         let key = KeyPair::generate()?;
-        let cert = leaf_params(subject)?.signed_by(&key, &self.issuer)?;
+        let mut params = leaf_params(subject)?;
+        (params.not_before, params.not_after) = (from.into(), until.into());
+        let cert = params.signed_by(&key, &self.issuer)?;
         Ok(Pair {
             cert_pem: self.chain(subject, &cert.pem()),
             key_pem: key.serialize_pem(),
