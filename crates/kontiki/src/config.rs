@@ -23,6 +23,9 @@ pub struct ServerConfig {
     /// A second address for the same, shared by all replicas of this machine (`SO_REUSEPORT`): the kernel
     /// hands connections to those that live.
     pub shared_listen: Option<SocketAddr>,
+    /// A further address for the same, shared likewise, for the pods of this machine where the other addresses are
+    /// loopback, which means nothing to a pod. It then is the endpoint of `default/kubernetes`.
+    pub pod_listen: Option<SocketAddr>,
     /// Peers.
     pub peer_listen: SocketAddr,
     /// `host:port` under which clients and agents reach this replica; `listen` when empty.
@@ -111,6 +114,7 @@ impl Default for ServerConfig {
             data_dir: PathBuf::from("/var/lib/kontiki/server"),
             listen: SocketAddr::from(([0, 0, 0, 0], 6443)),
             shared_listen: None,
+            pod_listen: None,
             peer_listen: SocketAddr::from(([0, 0, 0, 0], 6444)),
             advertise: String::new(),
             advertise_peer: String::new(),
@@ -247,7 +251,7 @@ impl ServerConfig {
         let mut hosts = self.hosts.clone();
         hosts.push(host_name());
         hosts.push(self.kubernetes_service_ip());
-        let addresses = [Some(self.listen), self.shared_listen];
+        let addresses = [Some(self.listen), self.shared_listen, self.pod_listen];
         hosts.extend(
             addresses
                 .into_iter()

@@ -202,6 +202,7 @@ fn manager_options(
     root_ca_pem: String,
 ) -> kontiki_controller_manager::Options {
     let (consensus, dispatcher) = (consensus.clone(), dispatcher.clone());
+    let pod_listen = config.pod_listen;
     let settings = kontiki_controllers::Settings {
         cluster_cidr: config.cluster_cidr.clone(),
         kubernetes_service_ip: config.kubernetes_service_ip(),
@@ -212,7 +213,7 @@ fn manager_options(
         clock: SystemClock::shared(),
         random: Arc::new(SystemRandom),
         settings: Arc::new(move || kontiki_controllers::Settings {
-            api_endpoints: api_endpoints(&consensus.members()),
+            api_endpoints: api_endpoints(&consensus.members(), pod_listen),
             ..settings.clone()
         }),
         heartbeats: Arc::new(move |node| dispatcher.last_heartbeat_unix_ms(node)),
@@ -220,12 +221,13 @@ fn manager_options(
 }
 
 /// Where replicas serve the API, for the endpoints of `default/kubernetes`; loopback means nothing to a pod.
-fn api_endpoints(members: &[Member]) -> Vec<(String, u16)> {
+fn api_endpoints(members: &[Member], pod_listen: Option<SocketAddr>) -> Vec<(String, u16)> {
     let addresses = members
         .iter()
         .filter_map(|member| member.api_endpoint.parse().ok());
     let mut endpoints: Vec<(String, u16)> = addresses
         .filter(|address: &SocketAddr| !address.ip().is_loopback())
+        .chain(pod_listen)
         .map(|address| (address.ip().to_string(), address.port()))
         .collect();
     endpoints.sort();

@@ -1,5 +1,6 @@
 //! `kontiki up`: a whole cluster on this machine, as real processes.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::https::Client;
 use crate::local::docker;
 use crate::local::layout::Layout;
 use crate::local::process::{self, Process};
-use crate::local::settings::{Settings, loopback};
+use crate::local::settings::{Settings, check_free, loopback};
 use crate::output::Steps;
 use crate::pki::{API_CA_NAME, Authority, PEER_CA_NAME, Subject};
 use crate::{files, kubeconfig};
@@ -48,11 +49,20 @@ pub async fn run(args: Args) -> Result<()> {
     let layout = Layout::new(&data_dir);
     let mut steps = Steps::default();
     let settings = settings(&args, &layout)?;
+    let mut pod_listen = None;
     if settings.nodes > 0 {
         docker::check(&docker::host()).await?;
+        pod_listen = docker::bridge_address(&docker::host())
+            .await
+            .map(|address| SocketAddr::from((address, settings.port)));
+    }
+    if let Some(address) = pod_listen
+        && is_down(&layout)
+    {
+        check_free(address)?;
     }
     steps.begin("certificates");
-    let authorities = lay_out(&layout, &settings)?;
+    let authorities = lay_out(&layout, &settings, pod_listen)?;
     steps.end(&format!("authority {}", &authorities.digest()?[..12]));
     let mut started = Vec::new();
     if let Err(error) = start(&layout, &settings, &mut steps, &mut started).await {
@@ -87,11 +97,7 @@ fn settings(args: &Args, layout: &Layout) -> Result<Settings> {
             );
         }
         settings.nodes = args.nodes.unwrap_or(settings.nodes);
-        // With a part of the cluster running, the rest is started again beside it.
-        if Process::all(layout)
-            .iter()
-            .all(|process| process.pid().is_none())
-        {
+        if is_down(layout) {
             settings.check_free()?;
         }
         return Ok(settings);
@@ -101,8 +107,19 @@ fn settings(args: &Args, layout: &Layout) -> Result<Settings> {
     Settings::choose(cluster_id, servers, nodes, args.port)
 }
 
+/// Whether nothing of the cluster runs; with a part of it running, the rest is started again beside that.
+fn is_down(layout: &Layout) -> bool {
+    Process::all(layout)
+        .iter()
+        .all(|process| process.pid().is_none())
+}
+
 /// Writes keys, kubeconfig and one config file a process; what is there and good stays.
-fn lay_out(layout: &Layout, settings: &Settings) -> Result<Authority> {
+fn lay_out(
+    layout: &Layout,
+    settings: &Settings,
+    pod_listen: Option<SocketAddr>,
+) -> Result<Authority> {
     let pki = layout.pki();
     let api = Authority::load_or_generate(&pki, "api-ca", API_CA_NAME)?;
     let peers = Authority::load_or_generate(&pki, "peer-ca", PEER_CA_NAME)?;
@@ -122,7 +139,10 @@ fn lay_out(layout: &Layout, settings: &Settings) -> Result<Authority> {
         format!("{token},admin,,system:masters\n").as_bytes(),
     )?;
     for idx in 1..=settings.servers {
-        let config = server_config(layout, settings, idx, tokens.clone());
+        let config = ServerConfig {
+            pod_listen,
+            ..server_config(layout, settings, idx, tokens.clone())
+        };
         let pki = config.data_dir.join("pki");
         api.pair().save(&pki, "api-ca")?;
         peers.pair().save(&pki, "peer-ca")?;

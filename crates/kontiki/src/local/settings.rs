@@ -62,12 +62,9 @@ impl Settings {
             .server_ports
             .iter()
             .flat_map(|(api, peer)| [*api, *peer]);
-        for port in std::iter::once(self.port).chain(own) {
-            TcpListener::bind(loopback(port)).with_context(|| {
-                format!("port {port} is taken; choose others with --port, or --port 0 for any")
-            })?;
-        }
-        Ok(())
+        std::iter::once(self.port)
+            .chain(own)
+            .try_for_each(|port| check_free(loopback(port)))
     }
 
     /// Name of a replica, counted from 1.
@@ -79,6 +76,14 @@ impl Settings {
     pub fn node_name(idx: u32) -> String {
         format!("node-{idx}")
     }
+}
+
+/// Fails with advice when an address is taken.
+pub fn check_free(address: SocketAddr) -> Result<()> {
+    TcpListener::bind(address).map(drop).with_context(|| {
+        let port = address.port();
+        format!("port {port} is taken; choose others with --port, or --port 0 for any")
+    })
 }
 
 /// A port of this machine's loopback.

@@ -1,4 +1,4 @@
-//! Listening sockets: the replica's own port, and the port that all replicas of this machine share.
+//! Listening sockets: the replica's own port, and those that all replicas of this machine share.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,10 @@ const BACKLOG: u32 = 1024;
 /// Binds every address that the replica serves.
 pub fn bind(config: &ServerConfig) -> Result<Vec<TcpListener>> {
     let mut listeners = vec![listen(config.listen, false)?];
-    if let Some(shared) = config.shared_listen {
+    for shared in [config.shared_listen, config.pod_listen]
+        .into_iter()
+        .flatten()
+    {
         listeners.push(listen(shared, true)?);
     }
     Ok(listeners)
