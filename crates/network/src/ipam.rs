@@ -25,7 +25,19 @@ impl Ipam {
         if self.cidr != Some(cidr) {
             self.cidr = Some(cidr);
             self.next_offset = GATEWAY_OFFSET + 1;
+            let adopted: Vec<Ipv4Addr> = self.by_pod.values().copied().collect();
+            adopted
+                .into_iter()
+                .for_each(|address| self.go_on_behind(address));
         }
+    }
+
+    fn go_on_behind(&mut self, address: Ipv4Addr) {
+        let Some(cidr) = self.cidr.filter(|cidr| cidr.contains(address)) else {
+            return;
+        };
+        let offset = u64::from(u32::from(address) - u32::from(cidr.network()));
+        self.next_offset = self.next_offset.max(offset + 1);
     }
 
     /// The node's own address in a prefix.
@@ -56,9 +68,11 @@ impl Ipam {
         Err(Error::Exhausted(cidr))
     }
 
-    /// Notes what a running pod already has.
+    /// Notes what a running pod already has. The search goes on behind it: a restart must not hand out at once what the
+    /// pods that ended before it had.
     pub fn adopt(&mut self, pod_uid: &str, address: Ipv4Addr) {
         self.by_pod.insert(pod_uid.to_owned(), address);
+        self.go_on_behind(address);
     }
 
     /// Gives a pod's address back.
@@ -72,6 +86,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_search_goes_on_behind_what_was_adopted_before_the_prefix_was_known() {
+        let mut ipam = Ipam::default();
+        ipam.adopt("old", Ipv4Addr::new(10, 0, 0, 3));
+        ipam.adopt("foreign", Ipv4Addr::new(10, 1, 0, 6));
+        ipam.set_cidr("10.0.0.0/29".parse().unwrap());
+        assert_eq!(ipam.allocate("a").unwrap(), Ipv4Addr::new(10, 0, 0, 4));
+    }
+
+    #[test]
     fn addresses_rest_before_they_are_used_again_and_run_out() {
         let mut ipam = Ipam::default();
         assert!(matches!(ipam.allocate("a"), Err(Error::NotConfigured)));
@@ -80,7 +103,7 @@ mod tests {
         ipam.adopt("old", Ipv4Addr::new(10, 0, 0, 3));
         assert_eq!(Ipam::gateway(cidr), Ipv4Addr::new(10, 0, 0, 1));
         let first = ipam.allocate("a").unwrap();
-        assert_eq!(first, Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(first, Ipv4Addr::new(10, 0, 0, 4), "behind the adopted one");
         assert_eq!(ipam.allocate("a").unwrap(), first);
         ipam.release("a");
         let taken: Vec<_> = ["b", "c", "d", "e"]

@@ -10,6 +10,13 @@ use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec};
 use super::{errno, kernel, unless};
 use crate::{Cidr, Result};
 
+/// The hardware address that goes with an address (as the CNI bridge plugin's): whoever gets the address after another
+/// is found under what the neighbours still remember.
+pub fn hardware_address(address: Ipv4Addr) -> Vec<u8> {
+    let [a, b, c, d] = address.octets();
+    vec![0x0a, 0x58, a, b, c, d]
+}
+
 /// The bridge with its address, up; returns its index.
 pub async fn ensure_bridge(
     handle: &Handle,
@@ -19,9 +26,10 @@ pub async fn ensure_bridge(
     mtu: u32,
 ) -> Result<u32> {
     // A fixed hardware address: one that follows the ports would leave pods with stale neighbours.
-    let [a, b, c, d] = gateway.octets();
-    let hardware = vec![0x0a, 0x58, a, b, c, d];
-    let bridge = LinkBridge::new(name).address(hardware).mtu(mtu).build();
+    let bridge = LinkBridge::new(name)
+        .address(hardware_address(gateway))
+        .mtu(mtu)
+        .build();
     let added = handle.link().add(bridge).execute().await;
     unless(added, &[Errno::EEXIST], format!("create bridge {name}"))?;
     let index = index_of(handle, name).await?.unwrap_or(0);

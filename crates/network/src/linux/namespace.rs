@@ -72,6 +72,7 @@ pub async fn connect(pid: u32, plan: Plan) -> Result<()> {
             .build();
         let pair = LinkVeth::new(POD_LINK, &plan.host_link)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .address(links::hardware_address(plan.address))
             .mtu(plan.mtu)
             .build();
         let made = handle.link().add(pair).execute().await;
