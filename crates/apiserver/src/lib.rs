@@ -24,7 +24,6 @@ mod scale;
 mod selection;
 mod server;
 mod services;
-mod ssa;
 mod subresources;
 pub mod testing;
 mod tunnel;
