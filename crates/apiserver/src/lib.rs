@@ -9,6 +9,7 @@
 pub mod authn;
 mod authz;
 pub mod backend;
+mod batch;
 mod body;
 mod decode;
 mod errors;
@@ -31,6 +32,7 @@ mod verbs;
 pub mod write;
 
 pub use backend::Backend;
+pub use batch::{Operation, Outcome};
 pub use body::Body;
 pub use options::{
     Answer, Context, DeleteOptions, FieldValidation, GetOptions, ListOptions, Page, PatchType,
