@@ -177,17 +177,28 @@ pub(crate) fn cap(managers: &mut Managers) {
 
 /// Whether two objects are equal but for the times in their entries: such a write is no write.
 pub fn equal_but_times(a: &Value, b: &Value) -> bool {
-    let timeless = |object: &Value| {
-        let mut object = object.clone();
-        let entries = object
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut);
-        for entry in entries.into_iter().flatten() {
-            if let Some(entry) = entry.as_object_mut() {
-                entry.remove("time");
+    equal_but(a, b, "metadata", |a, b| {
+        equal_but(a, b, "managedFields", |a, b| match (a, b) {
+            (Value::Array(a), Value::Array(b)) => {
+                let equal = |(a, b)| equal_but(a, b, "time", |_, _| true);
+                a.len() == b.len() && a.iter().zip(b).all(equal)
             }
-        }
-        object
+            (a, b) => a == b,
+        })
+    })
+}
+
+/// Whether two values are equal, one field being compared in its own way; absent, it is null.
+fn equal_but(
+    a: &Value,
+    b: &Value,
+    field: &str,
+    compare: impl FnOnce(&Value, &Value) -> bool,
+) -> bool {
+    let (Value::Object(fields), Value::Object(others)) = (a, b) else {
+        return a == b;
     };
-    a == b || timeless(a) == timeless(b)
+    let others = others.iter().filter(|(name, _)| *name != field);
+    let fields = fields.iter().filter(|(name, _)| *name != field);
+    fields.eq(others) && compare(&a[field], &b[field])
 }

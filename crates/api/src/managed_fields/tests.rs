@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Writer;
+use super::{Writer, equal_but_times};
 use crate::kinds::by_resource;
 use crate::{Kind, Subresource};
 
@@ -126,6 +126,25 @@ fn a_write_of_several_parts_is_noted_as_one_of_each() {
             .get("f:replicas")
             .is_none()
     );
+}
+
+#[test]
+fn times_of_entries_alone_make_no_difference() {
+    let old = set();
+    let mut new = old.clone();
+    new["metadata"]["managedFields"][0]["time"] = json!("t9");
+    assert!(equal_but_times(&old, &new) && equal_but_times(&old, &old));
+    for path in [
+        "/spec/replicas",
+        "/metadata/name",
+        "/metadata/managedFields/0/manager",
+    ] {
+        let mut other = new.clone();
+        *other.pointer_mut(path).unwrap() = json!("x");
+        assert!(!equal_but_times(&old, &other), "{path}");
+    }
+    new["metadata"]["managedFields"] = json!([]);
+    assert!(!equal_but_times(&old, &new));
 }
 
 #[test]
