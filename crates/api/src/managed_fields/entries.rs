@@ -28,10 +28,9 @@ impl Entries {
     /// Takes paths from all managers; who owns nothing then is gone.
     pub(crate) fn release(&mut self, paths: &FieldSet) {
         self.0.retain_mut(|entry| {
-            let tree = &mut entry["fieldsV1"];
-            if !paths.meets(tree) {
+            let Some(tree) = entry.get_mut("fieldsV1").filter(|tree| paths.meets(tree)) else {
                 return true;
-            }
+            };
             let Some(mut owned) = FieldSet::from_json(tree.take()) else {
                 return false;
             };
