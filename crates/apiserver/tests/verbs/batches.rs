@@ -1,8 +1,11 @@
 //! Atomic batches: all or nothing, races, addresses, dry runs.
 
-use kontiki_apiserver::testing::{self, admin, collection, create, object, pod};
+use kontiki_api::stored;
+use kontiki_apiserver::testing::{self, Memory, admin, collection, create, jane, object, pod};
+use kontiki_apiserver::write::header_of;
 use kontiki_apiserver::{ApiServer, Body, DeleteOptions, Operation, Outcome, WriteOptions};
 use kontiki_base::status::{Reason, Status};
+use kontiki_state::{Op, Precondition, Proposal};
 use serde_json::{Value, json};
 
 use super::{get, revision};
@@ -160,6 +163,63 @@ async fn one_failure_is_everyones() {
         .await
         .unwrap();
     assert_eq!(taken, stored);
+}
+
+#[tokio::test]
+async fn a_lost_race_is_run_again_unless_the_client_named_the_revision() {
+    let memory = Memory::default();
+    let server = testing::server_over(memory.clone()).await;
+    let stored = create(&server, "configmaps", "default", map("a", "1")).await;
+    let overtake = |label: &str| {
+        let target = object("configmaps", "default", "a");
+        let mut value = stored.clone();
+        value["metadata"]["labels"] = json!({"by": label});
+        let header = header_of(target.kind, &value);
+        let key = kontiki_state::Key::new("configmaps", "default", "a");
+        let (pre, bytes) = (Precondition::NONE, stored::canonical(value));
+        memory.overtake_next(Proposal::batch(vec![Op::Update {
+            key,
+            pre,
+            header,
+            bytes,
+        }]));
+    };
+    overtake("someone");
+    let other = creation("configmaps", map("b", "1"));
+    let values = done(
+        &server,
+        vec![other, replacement("configmaps", "a", map("a", "2"))],
+    )
+    .await;
+    assert_eq!(values[1]["data"]["x"], "2");
+    assert_eq!(
+        revision(&values[0]),
+        revision(&stored) + 2,
+        "after the other's"
+    );
+
+    let mut pinned = map("a", "3");
+    pinned["metadata"]["resourceVersion"] = values[1]["metadata"]["resourceVersion"].clone();
+    overtake("someone else");
+    let other = creation("configmaps", map("c", "1"));
+    let update = replacement("configmaps", "a", pinned);
+    let (idx, status) = failure(&server, vec![other, update]).await;
+    assert_eq!(
+        (idx, status.reason),
+        (1, Reason::Conflict),
+        "{}",
+        status.message
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_do_one_does_none() {
+    let server = testing::server().await;
+    let operations = vec![creation("configmaps", map("a", "1"))];
+    let outcomes = server.transact(&jane(), operations).await.unwrap();
+    assert!(
+        matches!(&outcomes[..], [Outcome::Failed(status)] if status.reason == Reason::Forbidden)
+    );
 }
 
 #[tokio::test]
