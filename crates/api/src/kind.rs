@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::field_error::{FieldError, invalid_status};
 use crate::kinds;
+use crate::managed_fields::fieldset::FieldSet;
 use crate::meta::names::NameRule;
 use crate::meta::{self, Meta};
 use crate::schema::{self, Schema};
@@ -229,6 +230,8 @@ pub struct Kind {
     pub unconditional_update: bool,
     /// Whether a create may carry a status (nodes).
     pub status_on_create: bool,
+    /// What a write of the status leaves as it was, hence nobody owns by one (upstream's `GetResetFields`).
+    pub status_resets: &'static [&'static [&'static str]],
     /// What the kind does of its own.
     pub hooks: Hooks,
     /// Root of its schema.
@@ -256,6 +259,7 @@ impl Kind {
             create_on_update: false,
             unconditional_update: true,
             status_on_create: false,
+            status_resets: &[&["spec"]],
             hooks: Hooks::NONE,
             definition: |generator| generator.subschema_for::<T>(),
         }
@@ -293,6 +297,12 @@ impl Kind {
     pub fn schema(&self) -> &'static Schema {
         let slot = self.slot();
         slot.schema.get_or_init(|| schema::compile(self))
+    }
+
+    /// The set of `status_resets`, made at first use.
+    pub(crate) fn reset_by_status(&self) -> &'static FieldSet {
+        let made = &self.slot().status_resets;
+        made.get_or_init(|| FieldSet::of_fields(self.status_resets))
     }
 
     /// Whether it has that subresource.

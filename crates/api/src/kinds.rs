@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::kind::SLOTS;
+use crate::managed_fields::fieldset::FieldSet;
 use crate::schema::Schema;
 
 pub use crate::kind::{Column, Gvk, Hooks, Kind, Subresource};
@@ -50,6 +51,7 @@ pub(crate) struct Slot {
     pub(crate) resource: Arc<str>,
     pub(crate) api_version: String,
     pub(crate) schema: OnceLock<Schema>,
+    pub(crate) status_resets: OnceLock<FieldSet>,
 }
 
 /// The slot of a kind in `KINDS`.
@@ -59,6 +61,7 @@ pub(crate) fn slot(group: &str, plural: &str) -> &'static Slot {
             resource: kontiki_base::status::qualified(kind.group, kind.plural).into(),
             api_version: join(kind.group, kind.version),
             schema: OnceLock::new(),
+            status_resets: OnceLock::new(),
         });
         slots.collect()
     });

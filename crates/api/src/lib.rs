@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod field_error;
 pub mod kind;
 pub mod kinds;
+pub mod managed_fields;
 pub mod meta;
 pub mod openapi;
 pub mod podspec;

@@ -84,6 +84,11 @@ impl<'a> Meta<'a> {
             .is_some_and(|time| !time.is_null())
     }
 
+    /// Whether it is known who set which field.
+    pub fn is_tracked(self) -> bool {
+        self.get("managedFields").is_some()
+    }
+
     /// Labels, as (key, value).
     pub fn labels(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.strings("labels")

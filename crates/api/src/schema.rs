@@ -70,6 +70,8 @@ pub struct Field {
     pub schema: Schema,
     /// Whether Go writes it even when empty.
     pub required: bool,
+    /// Whether it is a struct that Go holds by value: an object that was just made has it already.
+    pub by_value: bool,
     /// Strategic merge: `retainKeys` among the field's patch strategies.
     pub retain_keys: bool,
     /// Whether a map or struct at this field is one value to server-side apply.

@@ -9,6 +9,7 @@
 pub mod authn;
 mod authz;
 pub mod backend;
+mod batch;
 mod body;
 mod decode;
 mod errors;
@@ -24,7 +25,6 @@ mod scale;
 mod selection;
 mod server;
 mod services;
-mod ssa;
 mod subresources;
 pub mod testing;
 mod tunnel;
@@ -32,6 +32,7 @@ mod verbs;
 pub mod write;
 
 pub use backend::Backend;
+pub use batch::{Operation, Outcome};
 pub use body::Body;
 pub use options::{
     Answer, Context, DeleteOptions, FieldValidation, GetOptions, ListOptions, Page, PatchType,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kontiki_api::managed_fields::equal_but_times;
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_base::limits;
 use kontiki_base::status::Status;
@@ -16,7 +17,6 @@ use crate::errors::{MODIFIED, conflict, not_found};
 use crate::options::{Answer, Context, Target};
 use crate::revision;
 use crate::server::ApiServer;
-use crate::ssa::managed::equal_but_times;
 use crate::write::{Draft, refusal};
 
 /// How long to wait for a revision that a client has seen elsewhere.

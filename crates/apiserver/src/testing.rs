@@ -38,12 +38,19 @@ struct Inner {
     /// Failures that the next proposals meet.
     failures: Mutex<Vec<ProposeError>>,
     lanes: Mutex<Vec<Lane>>,
+    /// What others commit before the next proposal.
+    overtaking: Mutex<Option<Proposal>>,
 }
 
 impl Memory {
     /// Lets the next proposal fail; the last one given comes first.
     pub fn fail_next(&self, error: ProposeError) {
         self.0.failures.lock().push(error);
+    }
+
+    /// Lets another's proposal win the race with the next one.
+    pub fn overtake_next(&self, proposal: Proposal) {
+        *self.0.overtaking.lock() = Some(proposal);
     }
 
     /// The lanes of all proposals so far.
@@ -66,13 +73,12 @@ impl Backend for Memory {
             let mut lanes = self.0.lanes.lock();
             lanes.push(lane);
             let index = self.0.index.fetch_add(1, Ordering::SeqCst) + 1;
-            let command = Command::Batch {
-                proposals: vec![proposal],
-            };
-            let applied = self.0.store.apply(index, 1, &command);
+            let mut proposals = vec![proposal];
+            proposals.splice(0..0, self.0.overtaking.lock().take());
+            let applied = self.0.store.apply(index, 1, &Command::Batch { proposals });
             drop(lanes);
             debug_assert_eq!(self.0.store.validate(), Ok(()));
-            Ok(applied.results.into_iter().next().unwrap_or_default())
+            Ok(applied.results.into_iter().next_back().unwrap_or_default())
         })
     }
 

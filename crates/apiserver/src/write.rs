@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::metadata_mut;
-use kontiki_api::{Kind, Subresource, stored, time};
+use kontiki_api::{Kind, stored, time};
 use kontiki_base::limits;
 use kontiki_base::random::Random;
 use kontiki_base::status::{Reason, Status};
@@ -15,9 +16,6 @@ use crate::decode::meta_text;
 use crate::errors::{conflict, first_failure, namespace_not_found, namespace_terminating};
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
-use crate::ssa::fieldset::FieldSet;
-use crate::ssa::manager::{Writer, fields};
-use crate::ssa::shape::Shape;
 
 /// Letters of generated suffixes: upstream's, without vowels and look-alikes.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -80,30 +78,10 @@ pub(crate) fn field_manager(context: &Context, options: &WriteOptions) -> Result
     }
 }
 
-/// What a way of writing resets, hence no manager owns through it.
-fn reset_fields(kind: &Kind, subresource: Option<Subresource>) -> FieldSet {
-    match subresource {
-        Some(Subresource::Status) => fields(&[&["spec"]]),
-        None if kind.has_status() => fields(&[&["status"]]),
-        _ => FieldSet::default(),
-    }
-}
-
 impl ApiServer {
     /// Who tracks the request's changes.
     pub(crate) fn writer<'a>(&self, target: &Target, manager: &'a str, now: &'a str) -> Writer<'a> {
-        Writer {
-            shape: Shape::of(target.kind.schema()),
-            api_version: target.kind.api_version(),
-            manager: if manager.is_empty() {
-                "unknown"
-            } else {
-                manager
-            },
-            subresource: target.subresource.map_or("", Subresource::name),
-            reset: reset_fields(target.kind, target.subresource),
-            time: now,
-        }
+        Writer::new(target.kind, manager, now).to(target.subresource)
     }
 
     /// Now, as objects spell it.

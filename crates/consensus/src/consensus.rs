@@ -10,6 +10,7 @@ use futures::StreamExt;
 use kontiki_base::limits;
 use kontiki_base::task::{TaskKind, spawn};
 use kontiki_state::{Command, OpResult, Proposal, Revision, Store, Term};
+use kontiki_storage::archive;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -318,15 +319,19 @@ impl Consensus {
         let _ = self.replica.raft.trigger().snapshot().await;
     }
 
-    /// Streams an archive of a consistent checkpoint, for `snapshot save`.
-    pub async fn save_snapshot(&self, now_unix_ms: u64) -> Result<CallStream, CallError> {
+    /// Streams an archive of a consistent checkpoint and of the keys given along, for `snapshot save`.
+    pub async fn save_snapshot(
+        &self,
+        now_unix_ms: u64,
+        keys: archive::Keys,
+    ) -> Result<CallStream, CallError> {
         let machine = self.replica.machine.clone();
         let built = tokio::task::spawn_blocking(move || machine.archive()).await;
         let refused = |error: &dyn std::fmt::Display| CallError::Refused(error.to_string());
         let snapshot = built
             .map_err(|error| refused(&error))?
             .map_err(|error| refused(&error))?;
-        let pieces = kontiki_storage::archive::pieces(&snapshot, self.cluster_id(), now_unix_ms);
+        let pieces = archive::pieces(&snapshot, self.cluster_id(), now_unix_ms, keys);
         let pieces = pieces.map(|piece| match piece {
             Ok(bytes) => Ok(Bytes::from(bytes)),
             Err(error) => Err(CallError::Refused(error.to_string())),

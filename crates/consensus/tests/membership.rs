@@ -122,7 +122,11 @@ async fn an_archive_restores_as_a_new_cluster_and_a_lost_quorum_is_recovered() {
         cluster.write(1, &format!("c{n}")).await.unwrap();
     }
     let path = cluster.root.path().join("archive");
-    let pieces = cluster.get(2).save_snapshot(7).await.unwrap();
+    let pieces = cluster
+        .get(2)
+        .save_snapshot(7, Default::default())
+        .await
+        .unwrap();
     let bytes: Vec<Bytes> = pieces.map(Result::unwrap).collect().await;
     std::fs::write(&path, bytes.concat()).unwrap();
     let revision = offline::status(&path).unwrap().revision;

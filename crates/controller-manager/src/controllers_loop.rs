@@ -76,7 +76,7 @@ pub async fn run<B: Backend>(backend: B, options: Options, reign: Reign) -> Ende
         feed,
         queue: Queue::default(),
         in_flight: FuturesUnordered::new(),
-        recorder: Recorder::default(),
+        recorder: Recorder::new("kube-controller-manager"),
         recording: None,
         overflowed: false,
     };
@@ -216,7 +216,8 @@ impl<B: Backend> Loop<B> {
             now_ms,
             bits: &mut || random.bits(),
         };
-        let committed = commit(snapshot, plan.writes, &mut stamp);
+        let manager = CONTROLLERS[job.0].field_manager();
+        let committed = commit(snapshot, plan.writes, manager, &mut stamp);
         if committed.ops.is_empty() {
             self.queue.done(&job);
             self.queue.succeeded(&job);

@@ -1,11 +1,18 @@
 //! What the scheduler decided, as operations: bindings, conditions, preemptions.
+//!
+//! Conditions are the scheduler's own in the managed fields; a binding belongs to nobody, for upstream's goes through
+//! a subresource of its own that tracks nothing.
 
-use kontiki_api::{by_resource, stored, time};
+use kontiki_api::managed_fields::Writer;
+use kontiki_api::{Subresource, by_resource, stored, time};
 use kontiki_controllers::commit::{Stamp, commit, header_of};
 use kontiki_controllers::{EventNote, Propagation, Write};
 use kontiki_scheduler::{Decision, PodRef};
 use kontiki_state::{Object, Op, Precondition, Snapshot};
 use serde_json::{Value, json};
+
+/// Field manager of what the scheduler writes.
+pub const FIELD_MANAGER: &str = "kube-scheduler";
 
 /// Operations of one decision, and the event that tells of it.
 #[derive(Debug, Default)]
@@ -109,7 +116,8 @@ fn unschedulable(
     let Some(object) = find(snapshot, pod) else {
         return Placement::default();
     };
-    let mut value = object.value();
+    let old = object.value();
+    let mut value = old.clone();
     let told = conditions(&value)
         .any(|condition| condition["type"] == "PodScheduled" && condition["message"] == message);
     let condition = json!({
@@ -124,7 +132,8 @@ fn unschedulable(
         status.remove("nominatedNodeName");
     }
     let mut placement = Placement::default();
-    if value != object.value() {
+    if value != old {
+        note_status(&old, &mut value, now_ms);
         placement.ops.extend(update(&object, value));
     }
     if !told {
@@ -158,7 +167,7 @@ fn preempt(
         now_ms,
         bits: &mut || 0,
     };
-    for op in commit(snapshot, vec![write], &mut stamp).ops {
+    for op in commit(snapshot, vec![write], FIELD_MANAGER, &mut stamp).ops {
         placement.ops.push(with_reason(op, now_ms));
     }
     let message = format!(
@@ -194,12 +203,23 @@ fn with_reason(op: Op, now_ms: u64) -> Op {
         "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
         "message": "default-scheduler: preempting to accommodate a higher priority pod",
     });
+    let old = value.clone();
     set_condition(&mut value, condition, now_ms);
+    note_status(&old, &mut value, now_ms);
     Op::Update {
         key,
         pre,
         header,
         bytes: stored::canonical(value),
+    }
+}
+
+/// Notes what of the status is the scheduler's now.
+fn note_status(old: &Value, new: &mut Value, now_ms: u64) {
+    let now = time::rfc3339(now_ms);
+    if let Some(kind) = by_resource("pods") {
+        let writer = Writer::new(kind, FIELD_MANAGER, &now).to(Some(Subresource::Status));
+        writer.update(Some(old), new);
     }
 }
 
@@ -226,3 +246,6 @@ fn set_condition(pod: &mut Value, mut condition: Value, now_ms: u64) {
         None => list.push(condition),
     }
 }
+
+#[cfg(test)]
+mod tests;

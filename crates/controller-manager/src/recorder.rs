@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Event;
+use kontiki_api::managed_fields::Writer;
 use kontiki_api::{by_resource, stored, time};
 use kontiki_controllers::EventNote;
 use kontiki_controllers::commit::header_of;
@@ -17,8 +18,10 @@ const PENDING: usize = 4096;
 const MESSAGE_BYTES: usize = 1024;
 
 /// Events that wait for their proposal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recorder {
+    /// Field manager of the Events.
+    manager: &'static str,
     pending: BTreeMap<(String, String), Pending>,
 }
 
@@ -30,6 +33,12 @@ struct Pending {
 }
 
 impl Recorder {
+    /// A recorder of the field manager `manager`.
+    pub fn new(manager: &'static str) -> Self {
+        let pending = BTreeMap::new();
+        Self { manager, pending }
+    }
+
     /// Records.
     pub fn record(&mut self, component: &'static str, mut note: EventNote) {
         let mut end = note.message.len().min(MESSAGE_BYTES);
@@ -67,13 +76,18 @@ impl Recorder {
         uid: &mut dyn FnMut() -> String,
     ) -> Vec<Op> {
         let mut ops = Vec::new();
+        let Some(kind) = by_resource("events") else {
+            return ops;
+        };
         while ops.len() < max
             && let Some(((namespace, name), pending)) = self.pending.pop_first()
         {
             let home = snapshot.find("namespaces", "", &namespace);
             if home.is_some_and(|home| !home.header.deleting) {
+                let now = time::rfc3339(now_ms);
+                let writer = Writer::new(kind, self.manager, &now);
                 ops.extend(operation(
-                    snapshot, &namespace, &name, &pending, now_ms, uid,
+                    snapshot, &namespace, &name, &pending, writer, uid,
                 ));
             }
         }
@@ -86,21 +100,22 @@ fn operation(
     namespace: &str,
     name: &str,
     pending: &Pending,
-    now_ms: u64,
+    writer: Writer<'_>,
     uid: &mut dyn FnMut() -> String,
 ) -> Option<Op> {
-    let kind = by_resource("events")?;
+    let (kind, now) = (writer.kind(), writer.time());
     let key = Key::new(kind.resource().clone(), namespace, name);
-    let now = time::rfc3339(now_ms);
     if let Some(existing) = snapshot.get(&key) {
         let count = existing
             .typed::<Event>()
             .ok()
             .and_then(|event| event.count)
             .unwrap_or(1);
-        let mut value = existing.value();
+        let old = existing.value();
+        let mut value = old.clone();
         value["count"] = json!(count.saturating_add(pending.count));
         value["lastTimestamp"] = json!(now);
+        writer.update(Some(&old), &mut value);
         let (pre, header) = (
             Precondition::revision(existing.revision),
             header_of(kind, &value),
@@ -142,6 +157,7 @@ fn operation(
         "reportingInstance": "",
     });
     kind.default(&mut value);
+    writer.update(None, &mut value);
     let header = header_of(kind, &value);
     Some(Op::Create {
         key,

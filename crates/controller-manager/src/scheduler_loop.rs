@@ -18,7 +18,7 @@ use kontiki_state::{EventKind, Object, OpResult, Proposal, Snapshot};
 use crate::backend::Backend;
 use crate::controllers_loop::uid;
 use crate::feed::{Feed, News};
-use crate::placement::place;
+use crate::placement::{FIELD_MANAGER, place};
 use crate::recorder::Recorder;
 use crate::{Ended, Options, Reign};
 
@@ -62,7 +62,7 @@ pub async fn run<B: Backend>(backend: B, options: Options, reign: Reign) -> Ende
         feed,
         scheduler: Scheduler::new(),
         in_flight: FuturesUnordered::new(),
-        recorder: Recorder::default(),
+        recorder: Recorder::new(FIELD_MANAGER),
         recording: None,
     };
     this.load(&snapshot);

@@ -1,5 +1,5 @@
 //! From a plan's writes to operations, as the API would make them: identity, defaults, generation, grace, finalizers,
-//! the addresses that a Service holds.
+//! managed fields, the addresses that a Service holds.
 //!
 //! Pure: time, uids and suffixes come in with a `Stamp`. The manager and the tests commit by the same code.
 
@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::{self, Meta, metadata_mut};
-use kontiki_api::{Kind, by_resource, stored, time};
+use kontiki_api::{Kind, Subresource, by_resource, stored, time};
 use kontiki_state::{Header, Key, Object, Op, Precondition, Snapshot};
 use serde_json::{Value, json};
 
@@ -63,8 +64,16 @@ pub struct Committed {
     pub announced: Vec<(usize, EventNote)>,
 }
 
-/// Operations for `writes`. Of two writes to one object the later is left for the next reconcile.
-pub fn commit(snapshot: &Snapshot, writes: Vec<Write>, stamp: &mut Stamp<'_>) -> Committed {
+/// Operations for `writes` of the field manager `manager`. Of two writes to one object the later is left for the next
+/// reconcile.
+pub fn commit(
+    snapshot: &Snapshot,
+    writes: Vec<Write>,
+    manager: &str,
+    stamp: &mut Stamp<'_>,
+) -> Committed {
+    let now = time::rfc3339(stamp.now_ms);
+    let writer = |resource: &str| Some(Writer::new(by_resource(resource)?, manager, &now));
     let mut committed = Committed::default();
     let mut written = BTreeSet::new();
     for write in writes {
@@ -73,7 +82,11 @@ pub fn commit(snapshot: &Snapshot, writes: Vec<Write>, stamp: &mut Stamp<'_>) ->
                 resource,
                 object,
                 announce,
-            } => (create(snapshot, &resource, object, stamp), announce),
+            } => {
+                let writer = writer(&resource);
+                let ops = writer.map(|writer| create(snapshot, writer, object, stamp));
+                (ops.unwrap_or_default(), announce)
+            }
             Write::Update {
                 key,
                 revision,
@@ -83,7 +96,11 @@ pub fn commit(snapshot: &Snapshot, writes: Vec<Write>, stamp: &mut Stamp<'_>) ->
                 if !written.insert(key.clone()) {
                     continue;
                 }
-                (update(snapshot, &key, revision, object, status_only), None)
+                let writer = writer(&key.resource);
+                let pre = Precondition::revision(revision);
+                let ops =
+                    writer.map(|writer| update(snapshot, &key, writer, pre, object, status_only));
+                (ops.unwrap_or_default(), None)
             }
             Write::Delete {
                 key,
@@ -132,13 +149,11 @@ pub fn header_of(kind: &Kind, object: &Value) -> Header {
 
 fn create(
     snapshot: &Snapshot,
-    resource: &str,
+    writer: Writer<'_>,
     mut object: Value,
     stamp: &mut Stamp<'_>,
 ) -> Vec<Op> {
-    let Some(kind) = by_resource(resource) else {
-        return Vec::new();
-    };
+    let kind = writer.kind();
     let namespace = Meta::of(&object).namespace().to_owned();
     if kind.namespaced {
         let home = snapshot.find("namespaces", "", &namespace);
@@ -149,6 +164,7 @@ fn create(
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
     kind.default(&mut object);
+    writer.update(None, &mut object);
     let (uid, suffix) = (stamp.uid(), stamp.suffix());
     let metadata = metadata_mut(&mut object);
     if metadata
@@ -202,19 +218,29 @@ fn create(
 fn update(
     snapshot: &Snapshot,
     key: &Key,
-    revision: u64,
+    writer: Writer<'_>,
+    pre: Precondition,
     mut object: Value,
     status_only: bool,
 ) -> Vec<Op> {
-    let (Some(kind), Some(current)) = (by_resource(&key.resource), snapshot.get(key)) else {
+    let (kind, Some(current)) = (writer.kind(), snapshot.get(key)) else {
         return Vec::new();
     };
-    let pre = Precondition::revision(revision);
     if is_finished(&object) {
         return remove(&current, pre);
     }
-    if !status_only && kind.counts_generation {
-        meta::count_generation(&mut object, &current.value());
+    let counts = !status_only && kind.counts_generation;
+    if counts || Meta::of(&object).is_tracked() {
+        let old = current.value();
+        if status_only {
+            let writer = writer.to(Some(Subresource::Status));
+            writer.update(Some(&old), &mut object);
+        } else {
+            writer.update_parts(&old, &mut object);
+        }
+        if counts {
+            meta::count_generation(&mut object, &old);
+        }
     }
     let header = header_of(kind, &object);
     vec![Op::Update {

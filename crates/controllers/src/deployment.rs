@@ -208,7 +208,7 @@ impl Work<'_> {
             set.write(&mut self.plan);
         }
         let (status, revision) = (to_value(&self.status), self.revision.take());
-        self.plan.edit(&self.deployment.object, |value| {
+        self.plan.edit_status(&self.deployment.object, |value| {
             value["status"] = status;
             if let Some(revision) = revision {
                 value["metadata"]["annotations"][REVISION] = json!(revision);

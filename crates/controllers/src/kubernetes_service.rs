@@ -31,6 +31,10 @@ impl Controller for KubernetesService {
         "kubernetes-service-controller"
     }
 
+    fn field_manager(&self) -> &'static str {
+        "kube-apiserver"
+    }
+
     fn watches(&self) -> &'static [Watch] {
         &[
             Watch {

@@ -85,6 +85,10 @@ pub struct Watch {
 pub trait Controller: Send + Sync {
     /// Name in logs, and the component of its events.
     fn name(&self) -> &'static str;
+    /// The field manager that its writes are noted under: the component that upstream runs it in.
+    fn field_manager(&self) -> &'static str {
+        "kube-controller-manager"
+    }
     /// What concerns it.
     fn watches(&self) -> &'static [Watch];
     /// What is to be done about a key.

@@ -27,6 +27,10 @@ impl Controller for Bootstrap {
         "system-namespaces-controller"
     }
 
+    fn field_manager(&self) -> &'static str {
+        "kube-apiserver"
+    }
+
     fn watches(&self) -> &'static [Watch] {
         &[Watch {
             resource: "namespaces",

@@ -133,7 +133,7 @@ fn mark_pods_not_ready(view: &View<'_>, node: &Found<Node>, plan: &mut Plan) -> 
             continue;
         }
         let now = to_value(&view.now());
-        plan.edit(&pod.object, |value| {
+        plan.edit_status(&pod.object, |value| {
             let conditions = value["status"]["conditions"].as_array_mut();
             for condition in conditions.into_iter().flatten() {
                 if condition["type"] == "Ready" {

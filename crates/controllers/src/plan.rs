@@ -30,7 +30,7 @@ pub enum Write {
         revision: Revision,
         /// The whole new object.
         object: Value,
-        /// Only the status differs, by way of the status subresource.
+        /// It goes by way of the status subresource: the specification is the same.
         status_only: bool,
     },
     /// Deletes an object as the API would, with grace and finalizers.
@@ -124,6 +124,11 @@ impl Plan {
     /// Replaces an object with what `edit` makes of it; nothing if that is the same.
     pub fn edit(&mut self, object: &Object, edit: impl FnOnce(&mut Value)) {
         self.write(object, false, edit);
+    }
+
+    /// The same by way of the status subresource, which takes more of some kinds than their status.
+    pub fn edit_status(&mut self, object: &Object, edit: impl FnOnce(&mut Value)) {
+        self.write(object, true, edit);
     }
 
     /// Sets `status`; nothing if it is the same.

@@ -105,7 +105,7 @@ fn collect_orphan(view: &View<'_>, pod: &Found<Pod>, plan: &mut Plan) {
     if due > view.now_ms {
         plan.requeue_after_ms(due - view.now_ms);
     } else if !is_finished(pod) {
-        plan.edit(&pod.object, |value| {
+        plan.edit_status(&pod.object, |value| {
             value["status"]["phase"] = json!("Failed")
         });
     } else {
@@ -128,7 +128,7 @@ pub fn mark_disrupted(
         "message": message,
         "lastTransitionTime": to_value(&view.now()),
     });
-    plan.edit(&pod.object, |value| {
+    plan.edit_status(&pod.object, |value| {
         let conditions = &mut value["status"]["conditions"];
         if let Some(conditions) = conditions.as_array_mut() {
             conditions.retain(|old| old["type"] != "DisruptionTarget");

@@ -60,7 +60,7 @@ impl Sent {
         self.0.retain(|key, _| wanted.contains_key(key));
         for (key, object) in wanted {
             if self.0.insert(key.clone(), object.revision) != Some(object.revision) {
-                changes.push(change(object, object.json()));
+                changes.push(change(object, object.lean_json()));
             }
         }
         changes

@@ -9,7 +9,7 @@ use kontiki_state::{Op, Proposal};
 use serde_json::{Value, json};
 
 use crate::dispatcher::Inner;
-use crate::write::{create, kind, new_uid, update};
+use crate::write::{create, kind, new_uid, update, writer};
 
 /// Proposes events once; whoever is overloaded does without.
 pub(crate) async fn record(inner: &Inner, node: &str, events: &[bytes::Bytes]) {
@@ -53,16 +53,18 @@ fn op(inner: &Inner, node: &str, sent: &[u8]) -> Option<Op> {
         fingerprint(&event)
     );
     let kind = kind("events");
+    let now = time::rfc3339(inner.now_unix_ms());
     let snapshot = inner.backend.store().snapshot();
     if let Some(known) = snapshot.find(kind.resource(), &namespace, &name) {
-        let mut value = known.value();
+        let old = known.value();
+        let mut value = old.clone();
         for field in ["count", "lastTimestamp"] {
             value[field] = serde_json::to_value(&event).ok()?[field].take();
         }
+        writer(kind, &now).update(Some(&old), &mut value);
         return Some(update(kind, &known, value));
     }
     let mut value = serde_json::to_value(&event).ok()?;
-    let now = time::rfc3339(inner.now_unix_ms());
     value["metadata"] = json!({
         "name": name,
         "namespace": namespace,
@@ -75,6 +77,7 @@ fn op(inner: &Inner, node: &str, sent: &[u8]) -> Option<Op> {
             value[field] = Value::from(now.clone());
         }
     }
+    writer(kind, &now).update(None, &mut value);
     Some(create(kind, &namespace, &name, value))
 }
 

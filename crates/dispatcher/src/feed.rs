@@ -142,7 +142,7 @@ fn shared_json(object: &Object) -> Bytes {
     if is_node(object) {
         route_json(object)
     } else {
-        object.json()
+        object.lean_json()
     }
 }
 

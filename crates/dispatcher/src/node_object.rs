@@ -18,7 +18,7 @@ use tonic::Status;
 
 use crate::dispatcher::Inner;
 use crate::pod_status::merged_conditions;
-use crate::write::{create, kind, new_uid, update};
+use crate::write::{create, kind, new_uid, status_writer, update, writer};
 
 /// Labels in Kubernetes' own domains that a node may give itself (upstream `kubeletapis`).
 const OWN_LABELS: &[&str] = &[
@@ -101,6 +101,7 @@ fn new_node(inner: &Inner, node: &str, labels: &Map<String, Value>, status: &Val
         "spec": {},
     });
     value["status"] = merged_status(&Value::Null, status, &now);
+    writer(kind("nodes"), &now).update(None, &mut value);
     create(kind("nodes"), "", node, value)
 }
 
@@ -122,7 +123,12 @@ fn changed_node(
     }
     let now = time::rfc3339(now_unix_ms);
     new["status"] = merged_status(&before["status"], status, &now);
-    (!same_but_heartbeat(&new, &before)).then(|| update(kind("nodes"), old, new))
+    if same_but_heartbeat(&new, &before) {
+        return None;
+    }
+    // Labels too come by way of the status, which lets a node set both, as a kubelet's do.
+    status_writer(kind("nodes"), &now).update(Some(&before), &mut new);
+    Some(update(kind("nodes"), old, new))
 }
 
 /// The agent's fields over the old ones.

@@ -6,14 +6,20 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::PodStatus;
 use kontiki_api::meta::{Meta, metadata_mut};
+use kontiki_api::time;
 use kontiki_proto::node::PodStatusUpdate;
 use kontiki_state::{Key, Object, Op, Precondition, Snapshot};
 use serde_json::Value;
 
-use crate::write::{kind, update};
+use crate::write::{kind, status_writer, update};
 
 /// Operations that bring a pod up to date; none when it already is, is gone, or is not this node's.
-pub(crate) fn ops(snapshot: &Snapshot, node: &str, change: &PodStatusUpdate) -> Vec<Op> {
+pub(crate) fn ops(
+    snapshot: &Snapshot,
+    node: &str,
+    change: &PodStatusUpdate,
+    now_unix_ms: u64,
+) -> Vec<Op> {
     let Some(pod) = find(snapshot, node, change) else {
         return Vec::new();
     };
@@ -23,14 +29,21 @@ pub(crate) fn ops(snapshot: &Snapshot, node: &str, change: &PodStatusUpdate) -> 
         new["status"] = status;
         kind("pods").prepare_status(&mut new, &old);
     }
+    let mut changed = new != old;
+    if changed {
+        // Before the grace below: what a deletion changes belongs to nobody.
+        let now = time::rfc3339(now_unix_ms);
+        status_writer(kind("pods"), &now).update(Some(&old), &mut new);
+    }
     let ends = change.terminated && pod.header.deleting;
     let finalizers = !Meta::of(&old).finalizers().is_empty();
     if ends && finalizers {
         // The last finalizer's removal deletes it: the node has nothing more to do for it.
-        metadata_mut(&mut new).insert("deletionGracePeriodSeconds".into(), 0.into());
+        let before = metadata_mut(&mut new).insert("deletionGracePeriodSeconds".into(), 0.into());
+        changed |= before != Some(0.into());
     }
     let mut ops = Vec::new();
-    if new != old {
+    if changed {
         ops.push(update(kind("pods"), &pod, new));
     }
     if ends && !finalizers {

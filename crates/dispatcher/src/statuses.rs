@@ -90,17 +90,18 @@ enum Asked {
 /// Takes from `waiting` as much as one entry should hold. What needs no operation is dropped.
 fn operations(inner: &Inner, node: &str, waiting: &mut Waiting) -> (Vec<Op>, Vec<Asked>) {
     let snapshot = inner.backend.store().snapshot();
+    let now_unix_ms = inner.now_unix_ms();
     let (mut ops, mut asked) = (Vec::new(), Vec::new());
     let mut size_bytes = 0;
     if let Some(status) = waiting.node_status.take() {
-        let op = node_object::status_op(&snapshot, node, &status, inner.now_unix_ms());
+        let op = node_object::status_op(&snapshot, node, &status, now_unix_ms);
         asked.extend(op.iter().map(|_| Asked::Node(status.clone())));
         ops.extend(op);
     }
     while size_bytes < limits::ENTRY_SOFT_BYTES
         && let Some((_, update)) = waiting.pods.pop_first()
     {
-        let of_pod = pod_status::ops(&snapshot, node, &update);
+        let of_pod = pod_status::ops(&snapshot, node, &update, now_unix_ms);
         size_bytes += of_pod.iter().map(Op::size_bytes).sum::<usize>();
         asked.extend(of_pod.iter().map(|_| Asked::Pod(update.clone())));
         ops.extend(of_pod);

@@ -128,6 +128,54 @@ async fn a_pods_life_from_binding_to_removal() {
 }
 
 #[tokio::test]
+async fn what_a_node_says_is_noted_as_its_kubelets() {
+    let owned = |object: &Value, subresource: &str| {
+        let entries = object["metadata"]["managedFields"].as_array().cloned();
+        let mut entries = entries.unwrap_or_default().into_iter().filter(|entry| {
+            entry["manager"] == "kubelet"
+                && entry["subresource"].as_str().unwrap_or_default() == subresource
+        });
+        entries.next().unwrap_or_default()["fieldsV1"].take()
+    };
+    let world = World::new();
+    let dispatcher = world.replica(1);
+    let (mut agent, _) = Agent::start(&dispatcher, "n1").await;
+    let node = world.get("nodes", "", "n1").unwrap().value();
+    assert_eq!(
+        owned(&node, ""),
+        json!({"f:metadata": {"f:labels": {".": {}, "f:zone": {}}}}),
+        "the first status has no owner, as upstream's"
+    );
+    let creator = json!([{"manager": "kube-controller-manager", "operation": "Update",
+        "apiVersion": "v1", "fieldsType": "FieldsV1", "time": "2026-01-01T00:00:00Z",
+        "fieldsV1": {"f:spec": {"f:nodeName": {}}}}]);
+    let mut pod = pod_on("n1", "c");
+    world.put("pods", "default", "untracked", pod.clone());
+    pod["metadata"] = json!({"managedFields": creator});
+    world.put("pods", "default", "web", pod);
+    for name in ["web", "untracked"] {
+        agent
+            .send(ToServer::Statuses(status(name, "Running", false)))
+            .await;
+    }
+    while acknowledged(&mut agent).await < 2 {}
+    let web = world.get("pods", "default", "web").unwrap().value();
+    assert_eq!(web["metadata"]["managedFields"][0], creator[0]);
+    let ready = &owned(&web, "status")["f:status"]["f:conditions"]["k:{\"type\":\"Ready\"}"];
+    assert_eq!(ready, &json!({".": {}, "f:status": {}, "f:type": {}}));
+    assert_eq!(owned(&web, "status")["f:status"]["f:phase"], json!({}));
+    let untracked = world.get("pods", "default", "untracked").unwrap().value();
+    assert_eq!(untracked["status"]["phase"], "Running");
+    assert!(untracked["metadata"].get("managedFields").is_none());
+    let revision = world.store.revision();
+    agent
+        .send(ToServer::Statuses(status("web", "Running", false)))
+        .await;
+    while acknowledged(&mut agent).await < 3 {}
+    assert_eq!(world.store.revision(), revision, "no news, no new time");
+}
+
+#[tokio::test]
 async fn a_terminated_pod_stays_while_it_is_not_deleted_or_has_finalizers() {
     let world = World::new();
     let dispatcher = world.replica(1);

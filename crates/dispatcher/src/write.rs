@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kontiki_api::{Kind, stored};
+use kontiki_api::managed_fields::Writer;
+use kontiki_api::{Kind, Subresource, stored};
 use kontiki_base::backoff::Backoff;
 use kontiki_base::random::Random;
 use kontiki_consensus::{Lane, ProposeError};
@@ -11,6 +12,19 @@ use kontiki_state::{Header, Key, Object, Op, OpResult, Precondition, Proposal};
 use serde_json::Value;
 
 use crate::dispatcher::Inner;
+
+/// Field manager of all that agents have written.
+const FIELD_MANAGER: &str = "kubelet";
+
+/// Who writes an object of that kind for an agent, at a time as objects spell it.
+pub(crate) fn writer<'a>(kind: &'static Kind, now: &'a str) -> Writer<'a> {
+    Writer::new(kind, FIELD_MANAGER, now)
+}
+
+/// Who writes its status.
+pub(crate) fn status_writer<'a>(kind: &'static Kind, now: &'a str) -> Writer<'a> {
+    writer(kind, now).to(Some(Subresource::Status))
+}
 
 /// A kind that this crate relies on.
 pub(crate) fn kind(resource: &str) -> &'static Kind {

@@ -304,7 +304,7 @@ impl ClusterService for Service {
         let now_unix_ms = self.face.api.options().clock.unix_ms();
         let chunks = self
             .consensus
-            .save_snapshot(now_unix_ms)
+            .save_snapshot(now_unix_ms, self.authority.keys())
             .await
             .map_err(refused)?;
         let responses = chunks.map(move |chunk| {

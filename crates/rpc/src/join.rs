@@ -1,7 +1,7 @@
 //! `kontiki.cluster.v1.JoinService`: open to everybody, worth something to holders of a join token only. Tokens and
 //! certificates are the binary's, behind [`JoinAuthority`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +109,8 @@ pub struct ServerIdentity {
 
 /// Who decides on joining. Wrong tokens are `Unauthorized`, without a hint at what was wrong.
 pub trait JoinAuthority: Send + Sync + 'static {
+    /// The keys that all replicas share, by file name: part of each snapshot.
+    fn keys(&self) -> BTreeMap<String, String>;
     /// Makes a token; answers it whole, once.
     fn create_token(
         &self,

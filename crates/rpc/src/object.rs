@@ -191,6 +191,15 @@ pub async fn delete(
     context: &Context,
     request: proto::DeleteRequest,
 ) -> Result<proto::DeleteResponse, Status> {
+    let (target, options) = deletion(request)?;
+    let written = face.api.delete(context, &target, &options).await?;
+    Ok(proto::DeleteResponse {
+        object: answer(&target, &written.object),
+    })
+}
+
+/// What a delete names, and how.
+pub fn deletion(request: proto::DeleteRequest) -> Result<(Target, DeleteOptions), Status> {
     let target = named(request.r#ref)?;
     let propagation = match request.propagation_policy.as_str() {
         "" => None,
@@ -210,10 +219,7 @@ pub async fn delete(
         resource_version: (revision > 0).then(|| revision.to_string()),
         dry_run: write_options(request.options)?.dry_run,
     };
-    let written = face.api.delete(context, &target, &options).await?;
-    Ok(proto::DeleteResponse {
-        object: answer(&target, &written.object),
-    })
+    Ok((target, options))
 }
 
 #[tonic::async_trait]

@@ -157,12 +157,87 @@ async fn a_batch_answers_for_each_operation() {
         .results;
     assert!(results[0].object.is_some() && results[0].reason.is_empty());
     assert_eq!((results[1].code, results[2].code), (400, 400));
-    let atomic = proto::BatchRequest {
+}
+
+fn creation(request: proto::CreateRequest) -> proto::BatchOperation {
+    proto::BatchOperation {
+        operation: Some(proto::batch_operation::Operation::Create(request)),
+    }
+}
+
+fn atomic(operations: Vec<proto::BatchOperation>) -> Request<proto::BatchRequest> {
+    admin(proto::BatchRequest {
         operations,
         atomic: true,
-    };
+    })
+}
+
+#[tokio::test]
+async fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
+    let server = object_routes(testing::server().await).into_axum_router();
+    let mut client = ObjectServiceClient::new(server);
+    let pair = vec![creation(create("a")), creation(create("b"))];
+    let results = client
+        .batch(atomic(pair))
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
+    let revisions: Vec<u64> = results
+        .iter()
+        .map(|result| result.object.as_ref().unwrap().revision)
+        .collect();
+    assert_eq!(revisions[1], revisions[0] + 1);
+
+    let taken = vec![creation(create("c")), creation(create("a"))];
+    let results = client
+        .batch(atomic(taken))
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
     assert_eq!(
-        client.batch(admin(atomic)).await.unwrap_err().code(),
-        Code::Unimplemented
+        (results[1].reason.as_str(), results[1].code),
+        ("AlreadyExists", 409)
     );
+    assert_eq!(
+        (results[0].reason.as_str(), results[0].code),
+        ("Aborted", 409)
+    );
+    assert!(results[0].message.starts_with("operations[1] failed"));
+    let get = proto::GetRequest {
+        r#ref: pods("c"),
+        allow_stale: false,
+    };
+    let absent = client.get(admin(get)).await.unwrap_err();
+    assert_eq!(absent.code(), Code::NotFound);
+
+    let mut bad = create("d");
+    bad.json = "{".into();
+    let broken = vec![creation(create("c")), creation(bad)];
+    let results = client
+        .batch(atomic(broken))
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
+    assert_eq!((results[0].code, results[1].code), (409, 400));
+}
+
+#[tokio::test]
+async fn an_atomic_batch_keeps_its_limits() {
+    let server = object_routes(testing::server().await).into_axum_router();
+    let mut client = ObjectServiceClient::new(server);
+    let twice = vec![creation(create("a")), creation(create("a"))];
+    let refused = client.batch(atomic(twice)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(
+        refused.message().starts_with("operations[1]: "),
+        "{refused}"
+    );
+    let many = (0..1001)
+        .map(|n| creation(create(&format!("p{n}"))))
+        .collect();
+    let refused = client.batch(atomic(many)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
 }

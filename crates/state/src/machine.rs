@@ -215,11 +215,8 @@ impl State {
         let mut judge = |op: &Op| {
             let verdict = self.judge(op);
             if op.writes() && !written.insert(op.key().clone()) {
-                let current = self.view.get(op.key()).map_or(0, |object| object.revision);
-                return Verdict::Refuse(OpResult::Conflict {
-                    current,
-                    uid_mismatch: false,
-                });
+                let current = self.view.get(op.key());
+                return Verdict::Refuse(judge::conflict_with(current.as_deref()));
             }
             verdict
         };

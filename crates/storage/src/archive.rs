@@ -1,4 +1,5 @@
-//! Archives: a snapshot as one stream of bytes, for `snapshot save`, `restore` and `status`.
+//! Archives: a snapshot as one stream of bytes, for `snapshot save`, `restore` and `status`. The second version carries
+//! the keys of the cluster's authorities too: without them no node, user or token would know what is restored.
 //!
 //! ```text
 //! magic · length of header · header · CRC of header
@@ -8,6 +9,7 @@
 //! Numbers are big-endian u32. Each chunk, then each file, then the end are checked; a flipped bit or a missing end is
 //! an error, never a smaller cluster.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -21,7 +23,9 @@ use crate::{
     DataDir, Error, Identity, LogId, LogStore, Manifest, Meta, SnapshotDir, StateStore, Vote, state,
 };
 
-const MAGIC: &[u8; 16] = b"KONTIKI-ARCHIVE1";
+const MAGIC: &[u8; 16] = b"KONTIKI-ARCHIVE2";
+/// Archives without keys.
+const MAGIC_1: &[u8; 16] = b"KONTIKI-ARCHIVE1";
 const HEADER_LIMIT_BYTES: usize = 16 << 20;
 
 /// What an archive says of itself.
@@ -37,13 +41,20 @@ pub struct Summary {
     pub applied: Option<LogId>,
     /// Bytes of its files.
     pub size_bytes: u64,
+    /// Names of the files of keys in it.
+    pub keys: Vec<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// Files of keys by name, with their contents.
+pub type Keys = BTreeMap<String, String>;
+
+/// The header of both versions; the first ends before the keys.
+#[derive(Serialize)]
 struct Header {
     cluster_id: String,
     created_unix_ms: u64,
     manifest: Vec<u8>,
+    keys: Keys,
 }
 
 /// What a restored replica becomes.
@@ -60,12 +71,14 @@ pub fn pieces(
     snapshot: &SnapshotDir,
     cluster_id: &str,
     created_unix_ms: u64,
+    keys: Keys,
 ) -> impl Iterator<Item = Result<Vec<u8>, Error>> + Send + 'static {
     let cluster_id = cluster_id.to_owned();
     let header = Header {
         cluster_id,
         created_unix_ms,
         manifest: snapshot.manifest().encode(),
+        keys,
     };
     let header = postcard::to_stdvec(&header).expect("writing to memory cannot fail");
     let length = u32::try_from(header.len()).expect("a manifest lists a few files");
@@ -109,14 +122,14 @@ pub fn status(path: &Path) -> Result<Summary, Error> {
     Ok(summary(&header, &manifest))
 }
 
-/// Makes an empty directory the data directory of the only replica of a new cluster with the archive's state.
-/// `membership` encodes a membership of that replica alone, in force since the given entry.
+/// Makes an empty directory the data directory of the only replica of a new cluster with the archive's state; answers
+/// the keys too. `membership` encodes a membership of that replica alone, in force since the given entry.
 pub fn restore(
     archive: &Path,
     root: &Path,
     restore: &Restore,
     membership: impl FnOnce(LogId) -> Bytes,
-) -> Result<Summary, Error> {
+) -> Result<(Summary, Keys), Error> {
     let mut reader = Reader::open(archive)?;
     let (header, manifest) = reader.header()?;
     let summary = summary(&header, &manifest);
@@ -140,7 +153,7 @@ pub fn restore(
     begin_log(&dir, applied, restore.identity.replica_id)?;
     // Its revision is the old one: the replica makes a snapshot of its own.
     snapshot.retire();
-    Ok(summary)
+    Ok((summary, header.keys))
 }
 
 /// A log that continues after an entry, with a vote of the following term.
@@ -182,6 +195,24 @@ fn summary(header: &Header, manifest: &Manifest) -> Summary {
         revision: manifest.revision,
         applied: manifest.applied,
         size_bytes: manifest.size_bytes(),
+        keys: header.keys.keys().cloned().collect(),
+    }
+}
+
+impl Header {
+    fn decode(bytes: &[u8], has_keys: bool) -> Result<Self, postcard::Error> {
+        let ((cluster_id, created_unix_ms, manifest), rest) = postcard::take_from_bytes(bytes)?;
+        let keys = if has_keys {
+            postcard::from_bytes(rest)?
+        } else {
+            Keys::new()
+        };
+        Ok(Self {
+            cluster_id,
+            created_unix_ms,
+            manifest,
+            keys,
+        })
     }
 }
 
@@ -202,8 +233,10 @@ impl Reader {
     }
 
     fn header(&mut self) -> Result<(Header, Manifest), Error> {
-        if self.take(MAGIC.len())? != MAGIC {
-            return Err(self.damaged("not an archive of this version"));
+        let magic = self.take(MAGIC.len())?;
+        let has_keys = magic == MAGIC;
+        if !has_keys && magic != MAGIC_1 {
+            return Err(self.damaged("not an archive of a known version"));
         }
         let length = self.number()? as usize;
         if length > HEADER_LIMIT_BYTES {
@@ -213,8 +246,8 @@ impl Reader {
         if self.number()? != crc32fast::hash(&bytes) {
             return Err(self.damaged("header's checksum differs"));
         }
-        let header: Header =
-            postcard::from_bytes(&bytes).map_err(|error| self.damaged(&error.to_string()))?;
+        let header =
+            Header::decode(&bytes, has_keys).map_err(|error| self.damaged(&error.to_string()))?;
         let manifest = Manifest::decode(&self.path, &header.manifest)?;
         Ok((header, manifest))
     }

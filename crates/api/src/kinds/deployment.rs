@@ -21,6 +21,7 @@ pub static KIND: Kind = Kind {
     subresources: &[Subresource::Scale, Subresource::Status],
     columns: COLUMNS,
     counts_generation: true,
+    status_resets: &[&["spec"], &["metadata", "labels"]],
     hooks: Hooks {
         default,
         prepare_update,

@@ -42,6 +42,11 @@ pub static KIND: Kind = Kind {
     ],
     counts_generation: true,
     graceful_delete: true,
+    status_resets: &[
+        &["spec"],
+        &["metadata", "deletionTimestamp"],
+        &["metadata", "ownerReferences"],
+    ],
     hooks: Hooks {
         default: strategy::default,
         prepare_create: strategy::prepare_create,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use super::rules::{Rule, is_atomic, rule};
+use super::rules::{Rule, is_atomic, is_by_value, rule};
 use super::{Field, List, Object, Schema};
 use crate::kind::Kind;
 
@@ -117,6 +117,7 @@ impl Compiler<'_> {
             let compiled = Field {
                 schema: self.schema(schema, rule),
                 required: is_required(field),
+                by_value: is_by_value(definition, field),
                 retain_keys: rule.retain_keys,
                 atomic: rule.atomic,
             };

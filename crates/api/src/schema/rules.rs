@@ -155,6 +155,29 @@ static ATOMIC_STRUCTS: &[&str] = &[
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",
 ];
 
+/// Structs that Go holds by value, of those that a new object reaches without a pointer or a list; beside them every
+/// object's own `metadata`, `spec` and `status`.
+const BY_VALUE: &[(&str, &str)] = &[
+    ("io.k8s.api.apps.v1.DaemonSetSpec", "template"),
+    ("io.k8s.api.apps.v1.DaemonSetSpec", "updateStrategy"),
+    ("io.k8s.api.apps.v1.DeploymentSpec", "strategy"),
+    ("io.k8s.api.apps.v1.DeploymentSpec", "template"),
+    ("io.k8s.api.apps.v1.ReplicaSetSpec", "template"),
+    ("io.k8s.api.apps.v1.StatefulSetSpec", "template"),
+    ("io.k8s.api.apps.v1.StatefulSetSpec", "updateStrategy"),
+    ("io.k8s.api.batch.v1.CronJobSpec", "jobTemplate"),
+    ("io.k8s.api.batch.v1.JobSpec", "template"),
+    ("io.k8s.api.core.v1.Event", "involvedObject"),
+    ("io.k8s.api.core.v1.Event", "source"),
+    ("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "resources"),
+    ("io.k8s.api.core.v1.PodTemplate", "template"),
+];
+
+/// Whether a field is a struct that Go holds by value.
+pub fn is_by_value(definition: &str, field: &str) -> bool {
+    matches!(field, "metadata" | "spec" | "status") || BY_VALUE.contains(&(definition, field))
+}
+
 /// The rule of a field of a definition such as `io.k8s.api.core.v1.PodSpec`.
 pub fn rule(definition: &str, field: &str) -> Rule {
     let Some((package, name)) = definition.rsplit_once('.') else {

@@ -3,11 +3,11 @@
 //!
 //! After `apimachinery/pkg/util/strategicpatch`, the applying half.
 
+use kontiki_api::managed_fields::Shape;
 use kontiki_base::status::{Reason, Status};
 use serde_json::{Map, Value};
 
 use super::order;
-use crate::ssa::shape::Shape;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";

@@ -1,6 +1,7 @@
 //! Patch: the four formats over one loop. Server-side apply creates what is not there.
 
 use kontiki_api::Subresource;
+use kontiki_api::managed_fields::Shape;
 use kontiki_api::meta::Meta;
 use kontiki_base::status::{Cause, Details, Reason, Status};
 use serde_json::Value;
@@ -12,7 +13,6 @@ use crate::modify::Change;
 use crate::options::{Answer, Context, PatchType, Target, WriteOptions, Written};
 use crate::patch::{json, merge, strategic};
 use crate::server::ApiServer;
-use crate::ssa::shape::Shape;
 use crate::verbs::update::deduplicated;
 use crate::write::{field_manager, written};
 

@@ -1,6 +1,7 @@
 //! Update: PUT of a whole object, or of its status, scale or finalizers.
 
 use kontiki_api::Subresource;
+use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use serde_json::Value;
@@ -13,7 +14,6 @@ use crate::modify::Change;
 use crate::options::{Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::services;
-use crate::ssa::manager::Writer;
 use crate::write::{field_manager, written};
 
 impl ApiServer {

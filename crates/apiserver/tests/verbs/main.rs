@@ -4,6 +4,7 @@
 
 mod access;
 mod applying;
+mod batches;
 mod creating;
 mod deleting;
 mod listing;

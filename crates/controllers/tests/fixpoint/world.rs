@@ -66,7 +66,12 @@ impl World {
         }
     }
 
+    /// Commits what a user writes.
     pub fn commit(&mut self, writes: Vec<Write>, atomic: bool) {
+        self.commit_as("kubectl", writes, atomic);
+    }
+
+    fn commit_as(&mut self, manager: &str, writes: Vec<Write>, atomic: bool) {
         let snapshot = self.state.snapshot();
         let bits = &mut self.bits;
         let mut draw = || {
@@ -79,7 +84,7 @@ impl World {
             now_ms: self.now_ms,
             bits: &mut draw,
         };
-        let committed = commit(&snapshot, writes, &mut stamp);
+        let committed = commit(&snapshot, writes, manager, &mut stamp);
         if !committed.ops.is_empty() {
             self.apply(committed.ops, atomic);
         }
@@ -201,10 +206,10 @@ impl World {
         };
         let mut plans = Vec::new();
         for (idx, key) in self.keys(&view) {
-            plans.push(CONTROLLERS[idx].reconcile(&view, &key).unwrap());
+            plans.push((idx, CONTROLLERS[idx].reconcile(&view, &key).unwrap()));
         }
-        for plan in plans {
-            self.commit(plan.writes, plan.atomic);
+        for (idx, plan) in plans {
+            self.commit_as(CONTROLLERS[idx].field_manager(), plan.writes, plan.atomic);
         }
         self.run_pods();
         self.n_steps += 1;

@@ -1,17 +1,19 @@
-//! `kontiki snapshot`: saves the state of a running cluster, inspects a saved one, makes a new cluster of it.
+//! `kontiki snapshot`: saves the state of a running cluster with the keys of its authorities, inspects a saved one, makes
+//! a new cluster of it.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use kontiki_consensus::{Member, offline};
+use kontiki_consensus::Member;
+use kontiki_consensus::offline::{self, Keys};
 use kontiki_proto::cluster::SaveSnapshotRequest;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::output::Steps;
 use crate::server::{Identity, STORE};
-use crate::{client, join, kubeconfig, output};
+use crate::{client, files, join, kubeconfig, output};
 
 /// Save, restore and inspect snapshots.
 #[derive(Debug, clap::Args)]
@@ -25,7 +27,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Save the state of a running cluster to a file
+    /// Save the state of a running cluster and its keys to a file: whoever has it has the cluster
     Save {
         /// File to write
         file: PathBuf,
@@ -80,7 +82,12 @@ async fn save(kubeconfig: Option<&Path>, file: &Path) -> Result<()> {
     let mut stream = stream.into_inner();
     // Under a name of its own until it is whole and synced: a broken save leaves no file that looks good.
     let partial = file.with_extension("partial");
-    let mut output = tokio::fs::File::create(&partial)
+    let _ = std::fs::remove_file(&partial);
+    let mut output = tokio::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&partial)
         .await
         .with_context(|| format!("cannot write {}", partial.display()))?;
     let mut size_bytes = 0;
@@ -108,6 +115,7 @@ fn status(file: &Path, as_json: bool) -> Result<()> {
             "createdUnixMs": summary.created_unix_ms,
             "revision": summary.revision,
             "sizeBytes": summary.size_bytes,
+            "keys": summary.keys,
         }));
         return Ok(());
     }
@@ -119,12 +127,20 @@ fn status(file: &Path, as_json: bool) -> Result<()> {
         "cluster {}, revision {}, saved {created}",
         summary.cluster_id, summary.revision
     );
+    match summary.keys.is_empty() {
+        true => println!("it holds no keys: nodes and users of a cluster made of it start anew"),
+        false => println!("it holds the cluster's keys: keep it as secret as them"),
+    }
     Ok(())
 }
 
 fn restore(file: &Path, to: &Path, advertise_peer: String, advertise: String) -> Result<()> {
     let mut steps = Steps::default();
     steps.begin("restoring");
+    let is_new = check_empty(to)?;
+    let unusable = || format!("{} cannot be restored", file.display());
+    // All of it, before anything is made.
+    offline::status(file).with_context(unusable)?;
     let cluster_id = join::random_hex(8);
     let member = Member {
         id: 1,
@@ -135,24 +151,117 @@ fn restore(file: &Path, to: &Path, advertise_peer: String, advertise: String) ->
         leader: false,
         matched_index: None,
     };
-    crate::files::create_private_dir(to)?;
-    let summary = offline::restore(file, &to.join(STORE), &cluster_id, &member)
-        .with_context(|| format!("{} cannot be restored", file.display()))?;
-    crate::config::save(
-        &to.join("identity.toml"),
-        &Identity {
-            cluster_id,
-            replica_id: 1,
-            joined: false,
-        },
-    )?;
-    steps.end(&format!("revision {}", summary.revision));
+    files::create_private_dir(to)?;
+    let restored = make(file, to, &cluster_id, &member);
+    let (summary, has_keys) = restored.with_context(unusable).inspect_err(|_| {
+        // Half a replica would only be in the way of the next attempt.
+        for part in [STORE, PKI] {
+            let _ = std::fs::remove_dir_all(to.join(part));
+        }
+        if is_new {
+            let _ = std::fs::remove_dir(to);
+        }
+    })?;
+    steps.end(&format!(
+        "revision {}, goes on at {}",
+        summary.revision,
+        summary.revision + offline::REVISION_STEP
+    ));
     println!(
         "\nStart it with `kontiki server --data-dir {}`; further replicas join it.",
         to.display()
     );
-    println!(
-        "Keys are not part of a snapshot: copy the old replica's pki folder there to keep them."
-    );
+    if !has_keys {
+        println!(
+            "The snapshot holds no keys: copy the old replica's pki folder there to keep them."
+        );
+    }
     Ok(())
+}
+
+/// Folder of keys in a data directory.
+const PKI: &str = "pki";
+
+/// Refuses a directory that holds anything; whether it is still to be made.
+fn check_empty(dir: &Path) -> Result<bool> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(false),
+            Some(_) => bail!(
+                "{} is not empty; a restore needs a directory of its own, name another one",
+                dir.display()
+            ),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", dir.display())),
+    }
+}
+
+/// State, then keys, then identity: a directory without identity is no replica's.
+fn make(
+    file: &Path,
+    to: &Path,
+    cluster_id: &str,
+    member: &Member,
+) -> Result<(offline::Summary, bool)> {
+    let (summary, keys) = offline::restore(file, &to.join(STORE), cluster_id, member)?;
+    save_keys(&to.join(PKI), &keys)?;
+    crate::config::save(
+        &to.join("identity.toml"),
+        &Identity {
+            cluster_id: cluster_id.to_owned(),
+            replica_id: member.id,
+            joined: false,
+        },
+    )?;
+    Ok((summary, !keys.is_empty()))
+}
+
+fn save_keys(dir: &Path, keys: &Keys) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    files::create_private_dir(dir)?;
+    for (name, content) in keys {
+        // A name is a path: a forged snapshot writes nowhere else.
+        if !join::SERVER_FILES.contains(&name.as_str()) {
+            bail!("it holds a key {name:?} that no replica has");
+        }
+        files::write_private(&dir.join(name), content.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_needs_an_empty_directory_and_leaves_nothing_when_it_fails() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("file.snapshot");
+        std::fs::write(&file, "no snapshot").unwrap();
+        let to = temp.path().join("to");
+        let attempt = || restore(&file, &to, "127.0.0.1:1".into(), "127.0.0.1:2".into());
+        let error = format!("{:#}", attempt().unwrap_err());
+        assert!(error.contains("cannot be restored"), "{error}");
+        assert!(!to.exists());
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(to.join("anything"), "").unwrap();
+        let error = attempt().unwrap_err().to_string();
+        assert!(error.contains("is not empty"), "{error}");
+        assert_eq!(std::fs::read_dir(&to).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn keys_go_to_their_folder_and_nowhere_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join(PKI);
+        let keys = |name: &str| Keys::from([(name.to_owned(), "key".to_owned())]);
+        save_keys(&dir, &keys("api-ca.key")).unwrap();
+        assert_eq!(files::read(&dir.join("api-ca.key")).unwrap(), "key");
+        for name in ["../escaped", "/tmp/escaped", "admin.key"] {
+            assert!(save_keys(&dir, &keys(name)).is_err(), "{name}");
+        }
+    }
 }

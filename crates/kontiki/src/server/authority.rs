@@ -2,12 +2,14 @@
 
 mod joins;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
 use super::identity::Identity;
 use crate::config::ServerConfig;
+use crate::join::SERVER_FILES;
 use crate::kubeconfig;
 use crate::pki::{API_CA_NAME, Authority, PEER_CA_NAME, Pair, Subject};
 
@@ -34,6 +36,16 @@ impl Authorities {
         let server = format!("https://{}", config.advertise);
         kubeconfig::write(&kubeconfig, &server, api.cert_pem(), &admin)?;
         Ok(Self { api, peers, dir })
+    }
+
+    /// The files of `join::SERVER_FILES`, which every replica has.
+    pub fn files(&self) -> BTreeMap<String, String> {
+        let (api, peers) = (self.api.pair(), self.peers.pair());
+        let contents = [&api.cert_pem, &api.key_pem, &peers.cert_pem, &peers.key_pem];
+        let named = SERVER_FILES.into_iter().zip(contents);
+        named
+            .map(|(name, content)| (name.to_owned(), content.clone()))
+            .collect()
     }
 
     /// The gateway's certificate, made anew when due.

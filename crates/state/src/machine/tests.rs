@@ -291,8 +291,9 @@ fn replicas_agree_and_storage_rebuilds_the_same_state() {
         let (mut one, mut two) = (Machine::new(), Machine::new());
         let mut disk = std::collections::BTreeMap::new();
         for _ in 0..60 {
-            let ops = (0..=random.below(4)).map(|_| random_op(&random)).collect();
+            let ops: Vec<Op> = (0..=random.below(4)).map(|_| random_op(&random)).collect();
             let atomic = random.below(2) == 0;
+            let refusal = one.0.snapshot().refusal(&ops);
             let proposal = Proposal {
                 ops,
                 atomic,
@@ -307,6 +308,14 @@ fn replicas_agree_and_storage_rebuilds_the_same_state() {
             let decoded = Command::decode(&command.encode()).unwrap();
             assert_eq!(applied.results, two.command(&decoded).results);
             let failed = applied.results[0].iter().any(|result| !result.is_done());
+            let told = |(_, result): &(usize, &OpResult)| {
+                !result.is_done() && **result != OpResult::Aborted
+            };
+            let first = applied.results[0].iter().enumerate().find(told);
+            if atomic {
+                let first = first.map(|(idx, result)| (idx, result.clone()));
+                assert_eq!(refusal, first, "what a dry run says is what happens");
+            }
             if atomic && failed {
                 assert_eq!(
                     before.hash(),

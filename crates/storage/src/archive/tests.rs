@@ -1,4 +1,4 @@
-//! Archives restore with a later revision; a flipped bit and every cut are refused.
+//! Archives restore with a later revision and their keys; a flipped bit and every cut are refused.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,16 @@ fn sample(root: &Path) -> (PathBuf, u64) {
         );
     }
     let snapshot = SnapshotDir::build(&dir, &store, "archive").unwrap();
-    let bytes: Vec<u8> = pieces(&snapshot, "old", 77)
+    let bytes: Vec<u8> = pieces(&snapshot, "old", 77, keys())
         .flat_map(|piece| piece.unwrap())
         .collect();
     let path = root.join("archive");
     std::fs::write(&path, bytes).unwrap();
     (path, state.snapshot().revision())
+}
+
+fn keys() -> Keys {
+    Keys::from([("api-ca.key".to_owned(), "secret".to_owned())])
 }
 
 fn target() -> Restore {
@@ -47,11 +51,13 @@ fn an_archive_restores_into_an_empty_directory_with_a_later_revision() {
         (summary.cluster_id.as_str(), summary.revision),
         ("old", revision)
     );
+    assert_eq!(summary.keys, ["api-ca.key"]);
     let root = temp.path().join("restored");
-    restore(&path, &root, &target(), |id| {
+    let (_, restored) = restore(&path, &root, &target(), |id| {
         Bytes::from(format!("alone since {}", id.index))
     })
     .unwrap();
+    assert_eq!(restored, keys());
     let (dir, identity) = DataDir::existing(&root).unwrap();
     assert_eq!(identity, target().identity);
     let store = StateStore::open(&dir).unwrap();
@@ -70,6 +76,27 @@ fn an_archive_restores_into_an_empty_directory_with_a_later_revision() {
     assert_eq!(log.vote().unwrap().term, 2);
     let error = restore(&path, &root, &target(), |_| Bytes::new()).unwrap_err();
     assert!(matches!(error, Error::NotEmpty(_)), "{error}");
+}
+
+#[test]
+fn archives_of_the_first_version_are_read_and_hold_no_keys() {
+    let temp = tempfile::tempdir().unwrap();
+    let (path, revision) = sample(temp.path());
+    let mut reader = Reader::open(&path).unwrap();
+    let (header, _) = reader.header().unwrap();
+    let first = (header.cluster_id, header.created_unix_ms, header.manifest);
+    let first = postcard::to_stdvec(&first).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let length = u32::from_be_bytes(bytes[16..20].try_into().unwrap()) as usize;
+    let start = [
+        &MAGIC_1[..],
+        &(first.len() as u32).to_be_bytes(),
+        &first,
+        &crc32fast::hash(&first).to_be_bytes(),
+    ];
+    std::fs::write(&path, [&start.concat()[..], &bytes[24 + length..]].concat()).unwrap();
+    let summary = status(&path).unwrap();
+    assert_eq!((summary.revision, summary.keys), (revision, Vec::new()));
 }
 
 #[test]

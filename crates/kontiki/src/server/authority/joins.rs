@@ -4,7 +4,7 @@
 //! is a ConfigMap there that stays when the replica goes, so that no id is given twice (a wiped replica that returned
 //! under its old id could vote twice in one term).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,17 +177,10 @@ impl Joins {
     async fn server(&self, request: JoinServer) -> Result<ServerIdentity, Status> {
         self.admit(&request.token, Role::Server).await?;
         let id = self.new_replica_id(&request.name).await?;
-        let (api, peers) = (self.authorities.api.pair(), self.authorities.peers.pair());
-        let pki_files = HashMap::from([
-            ("api-ca.crt".to_owned(), api.cert_pem.clone()),
-            ("api-ca.key".to_owned(), api.key_pem.clone()),
-            ("peer-ca.crt".to_owned(), peers.cert_pem.clone()),
-            ("peer-ca.key".to_owned(), peers.key_pem.clone()),
-        ]);
         Ok(ServerIdentity {
             id,
             cluster_id: self.consensus.cluster_id().to_owned(),
-            pki_files,
+            pki_files: self.authorities.files().into_iter().collect(),
             members: self.consensus.members(),
         })
     }
@@ -256,6 +249,10 @@ impl Joins {
 }
 
 impl JoinAuthority for Joins {
+    fn keys(&self) -> BTreeMap<String, String> {
+        self.authorities.files()
+    }
+
     fn create_token(
         &self,
         role: Role,

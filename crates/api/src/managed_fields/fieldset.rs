@@ -4,7 +4,9 @@
 //! The algebra is structured-merge-diff's `fieldpath.Set`: plain operations look at single paths, `subtract_below`
 //! takes whole subtrees.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -16,7 +18,10 @@ pub(crate) struct Element(String);
 impl Element {
     /// A field of a struct or an entry of a map.
     pub(crate) fn field(name: &str) -> Self {
-        Self(format!("f:{name}"))
+        let mut text = String::with_capacity(name.len() + 2);
+        text.push_str("f:");
+        text.push_str(name);
+        Self(text)
     }
 
     /// An item of a list that is keyed by some of its fields.
@@ -39,13 +44,19 @@ impl Element {
         self.0.starts_with("k:")
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: String) -> Option<Self> {
         match text.get(..2)? {
-            "f:" | "i:" => Some(Self(text.to_owned())),
+            "f:" | "i:" => Some(Self(text)),
             "k:" => Some(Self::key(serde_json::from_str(&text[2..]).ok()?)),
             "v:" => Some(Self::value(&serde_json::from_str(&text[2..]).ok()?)),
             _ => None,
         }
+    }
+}
+
+impl Borrow<str> for Element {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -83,33 +94,60 @@ pub(crate) struct FieldSet {
     children: BTreeMap<Element, Node>,
 }
 
+/// What a set says of one path, and of those below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Node {
-    member: bool,
-    below: FieldSet,
+pub(crate) struct Node {
+    /// The path itself belongs to the set.
+    pub(crate) member: bool,
+    /// Paths below it.
+    pub(crate) below: FieldSet,
 }
 
 impl Node {
-    fn is_empty(&self) -> bool {
+    /// The path itself and nothing below it.
+    pub(crate) fn leaf() -> Self {
+        let below = FieldSet::default();
+        Self {
+            member: true,
+            below,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         !self.member && self.below.is_empty()
     }
 }
 
 impl FieldSet {
+    /// The set of some paths of field names.
+    pub(crate) fn of_fields(paths: &[&[&str]]) -> Self {
+        let mut set = Self::default();
+        for path in paths {
+            let mut at = &mut set;
+            for (idx, name) in path.iter().enumerate() {
+                let node = at.children.entry(Element::field(name)).or_default();
+                node.member |= idx + 1 == path.len();
+                at = &mut node.below;
+            }
+        }
+        set
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.children.is_empty()
     }
 
-    pub(crate) fn insert(&mut self, path: &[Element]) {
-        let Some((first, rest)) = path.split_first() else {
-            return;
-        };
-        let node = self.children.entry(first.clone()).or_default();
-        if rest.is_empty() {
-            node.member = true
-        } else {
-            node.below.insert(rest)
+    /// Adds what is known of a place that this set has nothing of yet.
+    pub(crate) fn put(&mut self, element: Element, node: Node) {
+        debug_assert!(!self.children.contains_key(&element), "{element} twice");
+        if !node.is_empty() {
+            self.children.insert(element, node);
         }
+    }
+
+    /// Takes a place out, with all below it.
+    pub(crate) fn take(&mut self, element: &Element) -> Node {
+        self.children.remove(element).unwrap_or_default()
     }
 
     #[cfg(test)]
@@ -117,60 +155,86 @@ impl FieldSet {
         let Some((first, rest)) = path.split_first() else {
             return false;
         };
-        let Some(node) = self.children.get(first) else {
-            return false;
-        };
-        if rest.is_empty() {
-            node.member
-        } else {
-            node.below.contains(rest)
+        match self.children.get(first) {
+            Some(node) if rest.is_empty() => node.member,
+            Some(node) => node.below.contains(rest),
+            None => false,
         }
+    }
+
+    /// What the set says of an element.
+    pub(crate) fn get(&self, element: &Element) -> Option<&Node> {
+        self.children.get(element)
     }
 
     /// Whether the element itself is a member here.
     pub(crate) fn has(&self, element: &Element) -> bool {
-        self.children.get(element).is_some_and(|node| node.member)
+        self.get(element).is_some_and(|node| node.member)
     }
 
     /// Paths below an element, relative to it.
     pub(crate) fn below(&self, element: &Element) -> Option<&FieldSet> {
-        self.children
-            .get(element)
+        self.get(element)
             .map(|node| &node.below)
             .filter(|set| !set.is_empty())
     }
 
+    /// Adds all paths of another set.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        for (element, node) in other.children {
+            match self.children.entry(element) {
+                Entry::Vacant(place) => drop(place.insert(node)),
+                Entry::Occupied(mut place) => {
+                    let mine = place.get_mut();
+                    mine.member |= node.member;
+                    mine.below.add_all(node.below);
+                }
+            }
+        }
+    }
+
+    /// Takes out all paths of another set.
+    pub(crate) fn remove_all(&mut self, other: &Self) {
+        for (element, theirs) in &other.children {
+            if let Some(mine) = self.children.get_mut(element) {
+                mine.member &= !theirs.member;
+                mine.below.remove_all(&theirs.below);
+                if mine.is_empty() {
+                    self.children.remove(element);
+                }
+            }
+        }
+    }
+
     pub(crate) fn union(&self, other: &Self) -> Self {
         let mut out = self.clone();
-        for (element, node) in &other.children {
-            let mine = out.children.entry(element.clone()).or_default();
-            mine.member |= node.member;
-            mine.below = mine.below.union(&node.below);
-        }
+        out.add_all(other.clone());
+        out
+    }
+
+    pub(crate) fn difference(&self, other: &Self) -> Self {
+        let mut out = self.clone();
+        out.remove_all(other);
         out
     }
 
     pub(crate) fn intersection(&self, other: &Self) -> Self {
-        self.combine(
-            other,
-            |mine, theirs| mine && theirs,
-            Self::intersection,
-            false,
-        )
-    }
-
-    pub(crate) fn difference(&self, other: &Self) -> Self {
-        self.combine(
-            other,
-            |mine, theirs| mine && !theirs,
-            Self::difference,
-            true,
-        )
+        let mut out = Self::default();
+        for (element, node) in &self.children {
+            if let Some(theirs) = other.children.get(element) {
+                let both = Node {
+                    member: node.member && theirs.member,
+                    below: node.below.intersection(&theirs.below),
+                };
+                out.put(element.clone(), both);
+            }
+        }
+        out
     }
 
     /// Like `difference`, but a member of `other` takes everything below it along.
     pub(crate) fn subtract_below(&self, other: &Self) -> Self {
-        let mut children = BTreeMap::new();
+        let mut out = Self::default();
         for (element, node) in &self.children {
             let kept = match other.children.get(element) {
                 Some(theirs) if theirs.member => continue,
@@ -180,35 +244,21 @@ impl FieldSet {
                 },
                 None => node.clone(),
             };
-            if !kept.is_empty() {
-                children.insert(element.clone(), kept);
-            }
+            out.put(element.clone(), kept);
         }
-        Self { children }
+        out
     }
 
-    fn combine(
-        &self,
-        other: &Self,
-        member: fn(bool, bool) -> bool,
-        below: fn(&Self, &Self) -> Self,
-        keep_alone: bool,
-    ) -> Self {
-        let mut children = BTreeMap::new();
-        for (element, node) in &self.children {
-            let kept = match other.children.get(element) {
-                Some(theirs) => Node {
-                    member: member(node.member, theirs.member),
-                    below: below(&node.below, &theirs.below),
-                },
-                None if keep_alone => node.clone(),
-                None => continue,
-            };
-            if !kept.is_empty() {
-                children.insert(element.clone(), kept);
-            }
-        }
-        Self { children }
+    /// Whether a path of this set is a member of a fieldsV1 tree: told without decoding the tree.
+    pub(crate) fn meets(&self, tree: &Value) -> bool {
+        self.children.iter().any(|(element, node)| {
+            let theirs = tree.get(&element.0).and_then(Value::as_object);
+            theirs.is_some_and(|fields| {
+                let is_member = fields.is_empty() || fields.contains_key(".");
+                (node.member && is_member)
+                    || (!node.below.is_empty() && node.below.meets(&tree[&element.0]))
+            })
+        })
     }
 
     /// The same set with further members: those elements for which `is_named` says so, given the element and the
@@ -250,27 +300,28 @@ impl FieldSet {
     }
 
     /// The fieldsV1 tree.
-    pub(crate) fn to_json(&self) -> Value {
-        let mut out = Map::new();
-        for (element, node) in &self.children {
-            let mut below = node.below.to_json();
-            if let (true, false, Value::Object(fields)) =
-                (node.member, node.below.is_empty(), &mut below)
-            {
+    pub(crate) fn into_json(self) -> Value {
+        Value::Object(self.into_fields())
+    }
+
+    fn into_fields(self) -> Map<String, Value> {
+        let field = |(element, node): (Element, Node)| {
+            let mut fields = node.below.into_fields();
+            if node.member && !fields.is_empty() {
                 fields.insert(".".into(), Value::Object(Map::new()));
             }
-            out.insert(element.0.clone(), below);
-        }
-        Value::Object(out)
+            (element.0, Value::Object(fields))
+        };
+        self.children.into_iter().map(field).collect()
     }
 
     /// Reads a fieldsV1 tree; none when it is malformed.
-    pub(crate) fn from_json(tree: &Value) -> Option<Self> {
+    pub(crate) fn from_json(tree: Value) -> Option<Self> {
+        let Value::Object(fields) = tree else {
+            return None;
+        };
         let mut children = BTreeMap::new();
-        for (name, below) in tree.as_object()? {
-            if name == "." {
-                continue;
-            }
+        for (name, below) in fields.into_iter().filter(|(name, _)| name != ".") {
             let fields = below.as_object()?;
             let member = fields.is_empty() || fields.contains_key(".");
             let below = Self::from_json(below)?;
@@ -286,7 +337,7 @@ mod tests {
     use serde_json::json;
 
     fn set(tree: Value) -> FieldSet {
-        FieldSet::from_json(&tree).unwrap()
+        FieldSet::from_json(tree).unwrap()
     }
 
     #[test]
@@ -295,7 +346,7 @@ mod tests {
             "f:metadata": {"f:labels": {".": {}, "f:app": {}}, "f:finalizers": {".": {}, "v:\"x/y\"": {}}},
             "f:spec": {"f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}}},
         });
-        assert_eq!(set(tree.clone()).to_json(), tree);
+        assert_eq!(set(tree.clone()).into_json(), tree);
         let unordered = json!({"f:p": {"k:{\"protocol\":\"TCP\", \"port\":80}": {}}});
         let texts: Vec<String> = set(unordered)
             .paths()
@@ -309,7 +360,7 @@ mod tests {
             json!({"k:{": {}}),
             json!([]),
         ] {
-            assert!(FieldSet::from_json(&bad).is_none(), "{bad}");
+            assert!(FieldSet::from_json(bad.clone()).is_none(), "{bad}");
         }
     }
 
@@ -332,5 +383,14 @@ mod tests {
         assert!(a.subtract_below(&whole).is_empty());
         assert!(a.contains(&[Element::field("a"), Element::field("b")]));
         assert!(!b.contains(&[Element::field("a")]));
+    }
+
+    #[test]
+    fn a_set_meets_a_tree_only_in_members() {
+        let tree = json!({"f:a": {"f:b": {}}, "f:c": {".": {}, "f:d": {}}});
+        let meets = |path: &[&str]| FieldSet::of_fields(&[path]).meets(&tree);
+        assert!(meets(&["a", "b"]) && meets(&["c"]) && meets(&["c", "d"]));
+        assert!(!meets(&["a"]), "no member itself");
+        assert!(!meets(&["a", "b", "x"]) && !meets(&["x"]));
     }
 }

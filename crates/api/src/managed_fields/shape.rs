@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_api::schema::{ListKind, Merge, Schema};
+use crate::schema::{ListKind, Merge, Schema};
 use serde_json::Value;
 
 use super::fieldset::Element;
 
 /// A place in a schema. Nothing is known of places that the schema doesn't name: they are leaves.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape<'a> {
+pub struct Shape<'a> {
     schema: Option<&'a Schema>,
     /// The field that led here makes its value one.
     is_atomic: bool,
 }
 
 impl<'a> Shape<'a> {
-    pub(crate) fn of(schema: &'a Schema) -> Self {
+    /// The root of a kind's schema.
+    pub fn of(schema: &'a Schema) -> Self {
         Self {
             schema: Some(schema),
             is_atomic: false,
@@ -42,7 +43,7 @@ impl<'a> Shape<'a> {
     }
 
     /// A field of a struct, or an entry of a map.
-    pub(crate) fn field(self, name: &str) -> Self {
+    pub fn field(self, name: &str) -> Self {
         match self.schema {
             Some(Schema::Object(object)) => {
                 object.fields.get(name).map_or(Self::UNKNOWN, |field| Self {
@@ -56,12 +57,18 @@ impl<'a> Shape<'a> {
     }
 
     /// Whether this is a struct with that field.
-    pub(crate) fn names(self, name: &str) -> bool {
+    pub fn names(self, name: &str) -> bool {
         matches!(self.schema, Some(Schema::Object(object)) if object.fields.contains_key(name))
     }
 
+    /// Whether an object that was just made has that field: structs by value, and what Go writes even when empty.
+    pub(crate) fn is_born_with(self, name: &str) -> bool {
+        matches!(self.schema, Some(Schema::Object(object))
+            if object.fields.get(name).is_some_and(|field| field.by_value || field.required))
+    }
+
     /// The items of a list.
-    pub(crate) fn item(self) -> Self {
+    pub fn item(self) -> Self {
         self.schema
             .and_then(Schema::list)
             .map_or(Self::UNKNOWN, |list| Self::of(&list.item))
@@ -93,19 +100,19 @@ impl<'a> Shape<'a> {
     }
 
     /// Whether a strategic merge replaces the map or struct here. None of our kinds' has such a map.
-    pub(crate) fn patch_replaces(self) -> bool {
+    pub fn patch_replaces(self) -> bool {
         matches!(self.schema, Some(Schema::Any))
     }
 
     /// Whether a strategic merge joins the list here.
-    pub(crate) fn patch_merges(self) -> bool {
+    pub fn patch_merges(self) -> bool {
         self.schema
             .and_then(Schema::list)
             .is_some_and(|list| list.merge.is_some())
     }
 
     /// The field by which a strategic merge tells items apart; none for scalars.
-    pub(crate) fn patch_merge_key(self) -> Option<&'a str> {
+    pub fn patch_merge_key(self) -> Option<&'a str> {
         match self.schema.and_then(Schema::list)?.merge? {
             Merge::Key(key) => Some(key),
             Merge::Set => None,
