@@ -13,8 +13,8 @@ use kontiki_storage::LogStore;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::machine::{self, Progress, Waiter};
 use crate::proposer::{Lanes, Outcome};
@@ -38,6 +38,8 @@ pub(crate) struct Replica {
     pub stopping: watch::Sender<bool>,
     pub disk_full: AtomicBool,
     pub membership_change: tokio::sync::Mutex<()>,
+    /// Peers whose connections broke, for `succession`.
+    pub broken: mpsc::Sender<ReplicaId>,
 }
 
 /// A forwarded proposal.
@@ -81,9 +83,18 @@ impl Replica {
             {
                 Attempt::Results(results) => return Ok(results),
                 Attempt::Fail(error) => return Err(error),
-                Attempt::Retry => sleep(backoff.next_delay(&SystemRandom)).await,
+                Attempt::Retry => {
+                    self.pause(leader, backoff.next_delay(&SystemRandom)).await;
+                }
             }
         }
+    }
+
+    /// Waits before the next attempt, but not longer than until somebody else leads.
+    async fn pause(&self, (term, _): (Term, ReplicaId), delay: Duration) {
+        let mut leadership = self.leadership.subscribe();
+        let another = leadership.wait_for(|now| now.leader.is_some() && now.term > term);
+        let _ = timeout(delay, another).await;
     }
 
     /// One attempt with one leader. What it proposed is either applied here or surely gone when it ends with `Retry`.
