@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kontiki_base::backoff::Backoff;
 use kontiki_base::limits;
 use kontiki_base::random::SystemRandom;
@@ -50,7 +51,8 @@ pub(crate) struct Forward {
     pub lane: u8,
     /// How long the sender waits.
     pub timeout_ms: u32,
-    pub proposal: Vec<u8>,
+    /// Not `Vec<u8>`, which serde takes byte by byte.
+    pub proposal: Bytes,
 }
 
 /// How one attempt ended.
@@ -106,8 +108,10 @@ impl Replica {
         waiter: &mut Waiter,
         deadline: Instant,
     ) -> Attempt {
-        let mut progress = self.machine.progress.subscribe();
-        let installs = progress.borrow_and_update().installs;
+        let mut era = self.machine.era.subscribe();
+        let installs = era.borrow().installs;
+        // A later term may have been applied already.
+        era.mark_changed();
         let send = self.send(term, leader, proposal, lane, deadline);
         tokio::pin!(send);
         let mut outcome = None;
@@ -126,12 +130,12 @@ impl Replica {
                     Outcome::DiskFull => return Attempt::Fail(ProposeError::DiskFull),
                     sent => outcome = Some(sent),
                 },
-                changed = progress.changed() => {
-                    let now = *progress.borrow_and_update();
+                changed = era.changed() => {
+                    let now = *era.borrow_and_update();
                     if changed.is_err() || now.installs != installs {
                         return Attempt::Fail(ProposeError::Unknown);
                     }
-                    // Results come before progress, so look once more: an entry of a later term without ours means
+                    // Results come before the era, so look once more: an entry of a later term without ours means
                     // that ours is not in the log and never will be.
                     if now.term > term {
                         return match waiter.receiver.try_recv() {
@@ -165,7 +169,7 @@ impl Replica {
             term,
             lane: lane as u8,
             timeout_ms: left.as_millis() as u32,
-            proposal: proposal.encode(),
+            proposal: proposal.encode().into(),
         };
         let payload = types::encode(&forward).into();
         let request = Request {
