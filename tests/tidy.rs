@@ -14,6 +14,7 @@ use serde_json::Value;
 
 /// Floors of the crates; imports go strictly down.
 const FLOORS: &[(&str, u8)] = &[
+    ("base2histogram", 0),
     ("kontiki-base", 0),
     ("kontiki-api", 0),
     ("kontiki-proto", 0),
@@ -116,6 +117,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn project_sources() -> Vec<(PathBuf, String)> {
     let root = root();
     let mut files = sources(&root.join("crates"));
+    files.extend(sources(&root.join("patches")));
     files.extend(sources(&root.join("tests")));
     assert!(files.len() > 100, "only {} files found", files.len());
     files

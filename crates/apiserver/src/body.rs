@@ -32,7 +32,7 @@ impl Body {
         let duplicates = RefCell::new(Vec::new());
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let tree = Tree {
-            path: String::new(),
+            place: None,
             depth: 0,
             duplicates: &duplicates,
         };
@@ -58,31 +58,48 @@ impl From<Value> for Body {
     }
 }
 
+/// Where a value stands: a step, and the place of what holds it. Spelled out only for fields that came twice.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    parent: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Field(&'a str),
+    Index(usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Index(idx) => write!(f, "[{idx}]"),
+            Step::Field(name) if self.parent.is_some() => write!(f, ".{name}"),
+            Step::Field(name) => f.write_str(name),
+        }
+    }
+}
+
 /// Builds one value, and knows where in the document it is.
 struct Tree<'a> {
-    path: String,
+    place: Option<&'a Place<'a>>,
     depth: usize,
     duplicates: &'a RefCell<Vec<String>>,
 }
 
 impl Tree<'_> {
-    fn child<E: Error>(&self, step: &str) -> Result<Self, E> {
+    fn depth_below<E: Error>(&self) -> Result<usize, E> {
         if self.depth >= limits::NESTING_DEPTH {
             return Err(E::custom(format!(
                 "nested deeper than {}",
                 limits::NESTING_DEPTH
             )));
         }
-        let path = match (self.path.is_empty(), step.starts_with('[')) {
-            (true, _) => step.to_owned(),
-            (false, true) => format!("{}{step}", self.path),
-            (false, false) => format!("{}.{step}", self.path),
-        };
-        Ok(Self {
-            path,
-            depth: self.depth + 1,
-            duplicates: self.duplicates,
-        })
+        Ok(self.depth + 1)
     }
 }
 
@@ -130,24 +147,42 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let depth = self.depth_below()?;
         let mut items = Vec::new();
-        while let Some(item) =
-            access.next_element_seed(self.child(&format!("[{}]", items.len()))?)?
-        {
-            items.push(item);
+        loop {
+            let place = Place {
+                parent: self.place,
+                step: Step::Index(items.len()),
+            };
+            let item = access.next_element_seed(Tree {
+                place: Some(&place),
+                depth,
+                duplicates: self.duplicates,
+            })?;
+            match item {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
         }
-        Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            let child = self.child(&name)?;
-            let path = child.path.clone();
-            let value = access.next_value_seed(child)?;
-            if fields.insert(name, value).is_some() {
-                self.duplicates.borrow_mut().push(path);
+            let depth = self.depth_below()?;
+            let place = Place {
+                parent: self.place,
+                step: Step::Field(&name),
+            };
+            let value = access.next_value_seed(Tree {
+                place: Some(&place),
+                depth,
+                duplicates: self.duplicates,
+            })?;
+            if fields.contains_key(&name) {
+                self.duplicates.borrow_mut().push(place.to_string());
             }
+            fields.insert(name, value);
         }
         Ok(Value::Object(fields))
     }

@@ -46,6 +46,7 @@ pub(crate) fn release_all(server: &ApiServer, kind: &Kind, old: &Value) -> Vec<O
     pool.into_claims(&Needs::of(old), &Needs::default()).ops
 }
 
-fn is_service(kind: &Kind) -> bool {
+/// Whether objects of a kind need addresses.
+pub(crate) fn is_service(kind: &Kind) -> bool {
     kind.kind == "Service" && kind.group.is_empty()
 }

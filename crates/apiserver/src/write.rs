@@ -143,20 +143,24 @@ pub fn header_of(kind: &Kind, object: &Value) -> Header {
     }
 }
 
-/// An object on its way into the store.
-#[derive(Debug, Clone)]
+/// An object on its way into the store: no tree any more, as copies of it cost more than all else in a write.
+#[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) key: Key,
     pub(crate) header: Header,
     pub(crate) bytes: bytes::Bytes,
-    pub(crate) value: Value,
 }
 
 impl Draft {
     /// The stored form of `value`; refuses what is too large.
-    pub(crate) fn new(kind: &Kind, mut value: Value) -> Result<Self, Status> {
-        metadata_mut(&mut value).remove("resourceVersion");
-        let bytes = stored::canonical(value.clone());
+    pub(crate) fn new(kind: &Kind, value: Value) -> Result<Self, Status> {
+        let key = Key::new(
+            Arc::clone(kind.resource()),
+            meta_text(&value, "namespace"),
+            meta_text(&value, "name"),
+        );
+        let header = header_of(kind, &value);
+        let bytes = stored::canonical(value);
         if bytes.len() > limits::OBJECT_BYTES {
             let message = format!(
                 "Request entity too large: limit is {}",
@@ -164,35 +168,23 @@ impl Draft {
             );
             return Err(Status::new(Reason::RequestEntityTooLarge, message));
         }
-        let key = Key::new(
-            Arc::clone(kind.resource()),
-            meta_text(&value, "namespace"),
-            meta_text(&value, "name"),
-        );
-        Ok(Self {
-            key,
-            header: header_of(kind, &value),
-            bytes,
-            value,
-        })
+        Ok(Self { key, header, bytes })
     }
 
     pub(crate) fn create(&self) -> Op {
-        let Self {
-            key, header, bytes, ..
-        } = self.clone();
-        Op::Create { key, header, bytes }
+        Op::Create {
+            key: self.key.clone(),
+            header: self.header.clone(),
+            bytes: self.bytes.clone(),
+        }
     }
 
     pub(crate) fn update(&self, revision: Revision) -> Op {
-        let Self {
-            key, header, bytes, ..
-        } = self.clone();
         Op::Update {
-            key,
+            key: self.key.clone(),
             pre: Precondition::revision(revision),
-            header,
-            bytes,
+            header: self.header.clone(),
+            bytes: self.bytes.clone(),
         }
     }
 
@@ -219,7 +211,7 @@ impl Draft {
 
     /// What a dry run answers.
     pub(crate) fn rendered(self, revision: Option<Revision>) -> Answer {
-        let mut value = self.value;
+        let mut value: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
         if let Some(revision) = revision {
             metadata_mut(&mut value).insert("resourceVersion".into(), revision.to_string().into());
         }

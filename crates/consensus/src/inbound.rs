@@ -74,6 +74,11 @@ impl Inbound for Arc<Replica> {
             None => futures::future::ready(Err(CallError::UnknownMethod(method))).boxed(),
         }
     }
+
+    fn disconnected(&self, from: ReplicaId) {
+        // A full queue holds more than enough reasons to look.
+        let _ = self.broken.try_send(from);
+    }
 }
 
 async fn answer(replica: &Arc<Replica>, request: Request) -> Answer {

@@ -19,6 +19,7 @@ mod proposer;
 mod reads;
 mod replica;
 mod start;
+mod succession;
 mod tend;
 pub mod transport;
 mod types;

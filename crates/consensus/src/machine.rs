@@ -31,6 +31,16 @@ pub(crate) struct Progress {
     pub installs: u64,
 }
 
+/// What a waiting proposal watches besides its own results: it changes seldom, unlike progress, which would wake every
+/// waiting proposal with every entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Era {
+    /// Term of the last entry applied.
+    pub term: Term,
+    /// Snapshots installed: entries may have been skipped.
+    pub installs: u64,
+}
+
 /// Proposals of this replica's callers, by id, until their entry is applied here.
 #[derive(Default)]
 pub(crate) struct Waiters(Mutex<HashMap<u64, oneshot::Sender<Vec<OpResult>>>>);
@@ -79,6 +89,7 @@ pub(crate) struct Shared {
     pub state: StateStore,
     pub waiters: Arc<Waiters>,
     pub progress: Arc<watch::Sender<Progress>>,
+    pub era: Arc<watch::Sender<Era>>,
     current: Arc<Mutex<Option<SnapshotDir>>>,
 }
 
@@ -102,6 +113,7 @@ impl Machine {
             state,
             waiters: Arc::default(),
             progress: Arc::new(watch::Sender::new(progress(&meta, 0))),
+            era: Arc::new(watch::Sender::new(era(&progress(&meta, 0)))),
             current: Arc::new(Mutex::new(current)),
         };
         let (applied, membership) = (meta.applied.map(types::log_id), membership(&meta)?);
@@ -187,7 +199,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             }
         }
         let installs = self.shared.progress.borrow().installs;
-        self.shared.progress.send_replace(progress(&meta, installs));
+        self.shared.publish(progress(&meta, installs));
         responders
             .into_iter()
             .for_each(|responder| responder.send(()));
@@ -214,7 +226,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.membership = membership(&meta)?;
         self.shared.make_current(&snapshot);
         let installs = self.shared.progress.borrow().installs + 1;
-        self.shared.progress.send_replace(progress(&meta, installs));
+        self.shared.publish(progress(&meta, installs));
         METRICS.snapshots_installed_total.inc();
         Ok(())
     }
@@ -245,6 +257,16 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 }
 
 impl Shared {
+    fn publish(&self, now: Progress) {
+        let now_era = era(&now);
+        self.era.send_if_modified(|known| {
+            let changed = *known != now_era;
+            *known = now_era;
+            changed
+        });
+        self.progress.send_replace(now);
+    }
+
     /// The newest snapshot takes the place of the one before, which goes when nobody reads it any more.
     fn make_current(&self, snapshot: &SnapshotDir) {
         let mut current = self.current.lock();
@@ -292,6 +314,13 @@ fn membership(meta: &Meta) -> io::Result<Membership> {
         Ok(Membership::default())
     } else {
         types::decode(&meta.membership)
+    }
+}
+
+fn era(progress: &Progress) -> Era {
+    Era {
+        term: progress.term,
+        installs: progress.installs,
     }
 }
 

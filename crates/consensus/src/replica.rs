@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kontiki_base::backoff::Backoff;
 use kontiki_base::limits;
 use kontiki_base::random::SystemRandom;
@@ -13,8 +14,8 @@ use kontiki_storage::LogStore;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::machine::{self, Progress, Waiter};
 use crate::proposer::{Lanes, Outcome};
@@ -38,6 +39,8 @@ pub(crate) struct Replica {
     pub stopping: watch::Sender<bool>,
     pub disk_full: AtomicBool,
     pub membership_change: tokio::sync::Mutex<()>,
+    /// Peers whose connections broke, for `succession`.
+    pub broken: mpsc::Sender<ReplicaId>,
 }
 
 /// A forwarded proposal.
@@ -48,7 +51,8 @@ pub(crate) struct Forward {
     pub lane: u8,
     /// How long the sender waits.
     pub timeout_ms: u32,
-    pub proposal: Vec<u8>,
+    /// Not `Vec<u8>`, which serde takes byte by byte.
+    pub proposal: Bytes,
 }
 
 /// How one attempt ended.
@@ -81,9 +85,18 @@ impl Replica {
             {
                 Attempt::Results(results) => return Ok(results),
                 Attempt::Fail(error) => return Err(error),
-                Attempt::Retry => sleep(backoff.next_delay(&SystemRandom)).await,
+                Attempt::Retry => {
+                    self.pause(leader, backoff.next_delay(&SystemRandom)).await;
+                }
             }
         }
+    }
+
+    /// Waits before the next attempt, but not longer than until somebody else leads.
+    async fn pause(&self, (term, _): (Term, ReplicaId), delay: Duration) {
+        let mut leadership = self.leadership.subscribe();
+        let another = leadership.wait_for(|now| now.leader.is_some() && now.term > term);
+        let _ = timeout(delay, another).await;
     }
 
     /// One attempt with one leader. What it proposed is either applied here or surely gone when it ends with `Retry`.
@@ -95,8 +108,10 @@ impl Replica {
         waiter: &mut Waiter,
         deadline: Instant,
     ) -> Attempt {
-        let mut progress = self.machine.progress.subscribe();
-        let installs = progress.borrow_and_update().installs;
+        let mut era = self.machine.era.subscribe();
+        let installs = era.borrow().installs;
+        // A later term may have been applied already.
+        era.mark_changed();
         let send = self.send(term, leader, proposal, lane, deadline);
         tokio::pin!(send);
         let mut outcome = None;
@@ -115,12 +130,12 @@ impl Replica {
                     Outcome::DiskFull => return Attempt::Fail(ProposeError::DiskFull),
                     sent => outcome = Some(sent),
                 },
-                changed = progress.changed() => {
-                    let now = *progress.borrow_and_update();
+                changed = era.changed() => {
+                    let now = *era.borrow_and_update();
                     if changed.is_err() || now.installs != installs {
                         return Attempt::Fail(ProposeError::Unknown);
                     }
-                    // Results come before progress, so look once more: an entry of a later term without ours means
+                    // Results come before the era, so look once more: an entry of a later term without ours means
                     // that ours is not in the log and never will be.
                     if now.term > term {
                         return match waiter.receiver.try_recv() {
@@ -154,7 +169,7 @@ impl Replica {
             term,
             lane: lane as u8,
             timeout_ms: left.as_millis() as u32,
-            proposal: proposal.encode(),
+            proposal: proposal.encode().into(),
         };
         let payload = types::encode(&forward).into();
         let request = Request {

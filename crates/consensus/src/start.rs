@@ -20,7 +20,7 @@ use crate::proposer::{self, Lanes};
 use crate::replica::Replica;
 use crate::transport::Transport;
 use crate::types::Raft;
-use crate::{Config, Leadership, StartError, membership, reads, tend};
+use crate::{Config, Leadership, StartError, membership, reads, succession, tend};
 
 /// A leader that stops waits this long for a successor.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,6 +53,7 @@ pub(crate) async fn replica(
     let raft = raft
         .await
         .map_err(|error| StartError::Raft(error.to_string()))?;
+    let (broken, to_look_into) = mpsc::channel(succession::QUEUE);
     let replica = Arc::new(Replica {
         config,
         raft,
@@ -67,6 +68,7 @@ pub(crate) async fn replica(
         stopping: watch::Sender::new(false),
         disk_full: AtomicBool::new(false),
         membership_change: tokio::sync::Mutex::new(()),
+        broken,
     });
     let (readers, queue) = mpsc::channel(reads::QUEUE);
     let lanes = Arc::clone(&replica.lanes);
@@ -84,6 +86,11 @@ pub(crate) async fn replica(
         &replica,
         TaskKind::Peer,
         tend::follow_leadership(Arc::clone(&replica)),
+    );
+    until_stopped(
+        &replica,
+        TaskKind::Peer,
+        succession::run(Arc::clone(&replica), to_look_into),
     );
     spawn(
         TaskKind::Housekeeping,

@@ -105,6 +105,10 @@ pub trait Transport: Send + Sync + 'static {
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
 
+    /// Whether nobody listens at a peer's address: its process has ended, or was never there. Slowness, loss and doubt
+    /// are `false`.
+    fn has_ended(&self, to: &Peer) -> BoxFuture<'static, bool>;
+
     /// A call for a handler of the other replica.
     fn call(
         &self,
@@ -142,4 +146,7 @@ pub trait Inbound: Send + Sync + 'static {
         method: String,
         payload: Bytes,
     ) -> BoxFuture<'static, Result<CallStream, CallError>>;
+
+    /// A connection that another replica had made is gone.
+    fn disconnected(&self, from: ReplicaId);
 }

@@ -1,16 +1,18 @@
 //! Measurements of a running cluster through its public API, so that they run against any Kubernetes API server.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::https::Client;
+use crate::local::layout::Layout;
 
+mod cpu;
 mod create_pods;
 mod disk;
+mod failover;
 mod get_pods;
 mod load;
 
@@ -18,12 +20,14 @@ mod load;
 pub struct Bench {
     /// Name on the command line.
     pub name: &'static str,
+    /// Operations in all, unless told otherwise.
+    pub default_count: usize,
     /// What it does.
-    pub run: fn(Load) -> BoxFuture<'static, Result<Report>>,
+    pub run: fn(Load) -> BoxFuture<'static, Result<Box<dyn Report>>>,
 }
 
 /// All measurements.
-pub const BENCHES: &[Bench] = &[create_pods::BENCH, get_pods::BENCH];
+pub const BENCHES: &[Bench] = &[create_pods::BENCH, get_pods::BENCH, failover::BENCH];
 
 /// What to measure with.
 pub struct Load {
@@ -37,69 +41,35 @@ pub struct Load {
     pub namespace: String,
     /// Folder whose disk's sync rate is measured.
     pub disk: PathBuf,
+    /// The cluster of `kontiki up`, when it is one.
+    pub local: Option<Layout>,
 }
 
 /// Figures of one measurement.
-#[derive(Debug)]
-pub struct Report {
-    /// Operations that succeeded.
-    pub n_done: usize,
-    /// Operations that failed, with the first failure.
-    pub n_failed: usize,
-    /// The first failure.
-    pub first_failure: Option<String>,
-    /// Wall time of all.
-    pub elapsed: Duration,
-    /// Latency of each, sorted.
-    pub latencies: Vec<Duration>,
-    /// Syncs a second of one writer that appends 4 KiB to the disk in question.
-    pub disk_syncs_per_s: f64,
+pub trait Report: Send {
+    /// For machines.
+    fn to_json(&self) -> Value;
+    /// For people.
+    fn print(&self);
 }
 
-impl Report {
-    fn percentile_ms(&self, percent: usize) -> f64 {
-        let idx =
-            (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
-        self.latencies
-            .get(idx)
-            .map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
-    }
+/// The value that `percent` of sorted values do not exceed.
+fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
 
-    fn rate(&self) -> f64 {
-        self.n_done as f64 / self.elapsed.as_secs_f64().max(1e-9)
-    }
+#[cfg(test)]
+mod tests {
+    use super::percentile;
 
-    /// For machines.
-    pub fn to_json(&self, name: &str) -> Value {
-        json!({
-            "bench": name,
-            "perSecond": self.rate(),
-            "done": self.n_done,
-            "failed": self.n_failed,
-            "firstFailure": self.first_failure,
-            "elapsedSeconds": self.elapsed.as_secs_f64(),
-            "p50Ms": self.percentile_ms(50),
-            "p99Ms": self.percentile_ms(99),
-            "diskSyncsPerSecond": self.disk_syncs_per_s,
-        })
-    }
-
-    /// For people.
-    pub fn print(&self, name: &str) {
-        println!(
-            "{name}: {:.0}/s ({} in {:.2} s)",
-            self.rate(),
-            self.n_done,
-            self.elapsed.as_secs_f64()
-        );
-        println!(
-            "latency p50 {:.1} ms, p99 {:.1} ms",
-            self.percentile_ms(50),
-            self.percentile_ms(99)
-        );
-        println!("disk: {:.0} syncs/s of one writer", self.disk_syncs_per_s);
-        if let Some(failure) = &self.first_failure {
-            println!("failed: {}, the first: {failure}", self.n_failed);
-        }
+    #[test]
+    fn a_percentile_is_the_smallest_value_that_enough_do_not_exceed() {
+        let values: Vec<u32> = (1..=20).collect();
+        assert_eq!(percentile(&values, 50), Some(10));
+        assert_eq!(percentile(&values, 99), Some(20));
+        assert_eq!(percentile(&values, 0), Some(1));
+        assert_eq!(percentile(&[7], 50), Some(7));
+        assert_eq!(percentile::<u32>(&[], 50), None);
     }
 }

@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// For RocksDB's C++ as well. A third of a write's time went into the system's allocator
+/// (`docs/decisions/2026-11-25-jemalloc.md`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = kontiki::commands::Cli::parse();
     match cli.run() {

@@ -75,8 +75,15 @@ impl ApiServer {
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
-        for _ in 0..ATTEMPTS {
-            let mut object = object.clone();
+        // Only what is chosen here can be chosen again.
+        let chooses = generates || services::is_service(target.kind);
+        let attempts = if chooses { ATTEMPTS } else { 1 };
+        for attempt in 1..=attempts {
+            let mut object = if attempt < attempts {
+                object.clone()
+            } else {
+                std::mem::take(&mut object)
+            };
             if generates {
                 let name = generated_name(&base, &*self.options().random);
                 metadata_mut(&mut object).insert("name".into(), name.into());

@@ -1,6 +1,7 @@
 //! Sends to peers. Connections are made when needed and again when lost, after a back-off that tonic's channel lacks.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -188,6 +189,11 @@ impl Transport for Client {
         .boxed()
     }
 
+    fn has_ended(&self, to: &Peer) -> BoxFuture<'static, bool> {
+        let endpoint = to.endpoint.clone();
+        async move { nobody_listens(&endpoint).await }.boxed()
+    }
+
     fn call(
         &self,
         to: &Peer,
@@ -308,5 +314,28 @@ fn call_error(method: &str, status: &Status) -> CallError {
         Code::Unimplemented => CallError::UnknownMethod(method.to_owned()),
         Code::FailedPrecondition => CallError::Refused(status.message().to_owned()),
         _ => CallError::Unreachable(transport_error(status).to_string()),
+    }
+}
+
+/// Whether the machine at the other end says that no process holds the port.
+async fn nobody_listens(endpoint: &str) -> bool {
+    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(endpoint)).await;
+    let refused = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    connecting.is_ok_and(|connected| connected.err().is_some_and(refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_accepts_nothing_still_listens_until_it_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        assert!(!nobody_listens(&endpoint).await);
+        drop(listener);
+        assert!(nobody_listens(&endpoint).await);
     }
 }

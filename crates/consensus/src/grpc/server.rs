@@ -57,9 +57,10 @@ impl Server {
         mut stopping: watch::Receiver<bool>,
     ) {
         let (accepted, connections) = mpsc::channel(16);
+        let inbound = Arc::clone(&self.inbound);
         let accepting = spawn(
             TaskKind::Listener,
-            accept(listener, keys, accepted, stopping.clone()),
+            accept(listener, keys, accepted, inbound, stopping.clone()),
         );
         let service = PeerServiceServer::new(self)
             .max_decoding_message_size(limits::RPC_MESSAGE_BYTES)
@@ -206,6 +207,7 @@ async fn accept(
     listener: TcpListener,
     keys: Arc<Keys>,
     accepted: mpsc::Sender<std::io::Result<PeerStream>>,
+    inbound: Arc<dyn Inbound>,
     stopping: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
@@ -222,7 +224,7 @@ async fn accept(
             continue;
         };
         let (acceptor, accepted) = (TlsAcceptor::from(keys.server()), accepted.clone());
-        let mut stopping = stopping.clone();
+        let (inbound, mut stopping) = (Arc::clone(&inbound), stopping.clone());
         spawn(TaskKind::Connection, async move {
             match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, handshake(tcp, acceptor)).await {
                 Ok(Ok((id, stream))) => {
@@ -235,6 +237,7 @@ async fn accept(
                             id,
                             stream,
                             stopped,
+                            inbound,
                             _slot: slot,
                         }))
                         .await;
@@ -268,7 +271,14 @@ struct PeerStream {
     stream: TlsStream<TcpStream>,
     /// Cuts the connection when the replica stops; `None` once it has.
     stopped: Option<BoxFuture<'static, ()>>,
+    inbound: Arc<dyn Inbound>,
     _slot: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Drop for PeerStream {
+    fn drop(&mut self) {
+        self.inbound.disconnected(self.id);
+    }
 }
 
 impl Connected for PeerStream {

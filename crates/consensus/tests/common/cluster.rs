@@ -59,6 +59,7 @@ pub struct Cluster {
     pub pki: Pki,
     pub root: TempDir,
     pub retention: Retention,
+    pub timing: Timing,
     pub replicas: Vec<Option<Consensus>>,
     addresses: Vec<Option<SocketAddr>>,
 }
@@ -70,23 +71,35 @@ impl Cluster {
     }
 
     pub async fn with(n: usize, retention: Retention) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let mut cluster = Self {
-            pki: Pki::new(),
-            root,
-            retention,
-            replicas: Vec::new(),
-            addresses: Vec::new(),
-        };
+        let mut cluster = Self::empty(Timing::default());
+        cluster.retention = retention;
         for id in 1..=n as u64 {
             cluster.launch(id).await;
         }
-        let members = (1..=n as u64).map(|id| cluster.member(id)).collect();
-        cluster.get(1).bootstrap(members).await.unwrap();
-        for id in 1..=n as u64 {
-            cluster.read(id).await;
-        }
+        cluster.bootstrap().await;
         cluster
+    }
+
+    /// Without replicas.
+    pub fn empty(timing: Timing) -> Self {
+        Self {
+            pki: Pki::new(),
+            root: tempfile::tempdir().unwrap(),
+            retention: Retention::default(),
+            timing,
+            replicas: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
+    /// Makes a cluster of the replicas that were launched; the first one leads.
+    pub async fn bootstrap(&mut self) {
+        let ids = 1..=self.replicas.len() as u64;
+        let members = ids.clone().map(|id| self.member(id)).collect();
+        self.get(1).bootstrap(members).await.unwrap();
+        for id in ids {
+            self.read(id).await;
+        }
     }
 
     pub fn dir(&self, id: ReplicaId) -> PathBuf {
@@ -105,15 +118,20 @@ impl Cluster {
             advertise_peer: String::new(),
             advertise_api: format!("api-{id}"),
             peer_tls: self.pki.replica(id),
-            timing: Timing::default(),
+            timing: self.timing,
             retention: self.retention,
         }
     }
 
     /// Starts a replica, at its old address if it had one.
     pub async fn launch(&mut self, id: ReplicaId) {
-        let at = id as usize - 1;
         let replica = Consensus::start(self.config(id)).await.unwrap();
+        self.join(id, replica);
+    }
+
+    /// Takes a replica that was started with `config`.
+    pub fn join(&mut self, id: ReplicaId, replica: Consensus) {
+        let at = id as usize - 1;
         self.replicas
             .resize_with(self.replicas.len().max(at + 1), || None);
         self.addresses

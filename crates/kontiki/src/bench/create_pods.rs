@@ -11,13 +11,14 @@ use super::load::{self, json_bytes};
 /// The measurement.
 pub const BENCH: Bench = Bench {
     name: "create-pods",
+    default_count: 20_000,
     run: |load| {
         async move {
             load::make_namespace(&load).await?;
             let namespace = load.namespace.clone();
             let path = format!("/api/v1/namespaces/{namespace}/pods");
             let request = move |idx: usize| ("POST", path.clone(), json_bytes(&pod(idx)));
-            let report = load::run(&load, Arc::new(request)).await;
+            let report = load::run(BENCH.name, &load, Arc::new(request)).await;
             load::remove_namespace(&load).await?;
             report
         }

@@ -12,6 +12,7 @@ use super::load::{self, json_bytes};
 /// The measurement.
 pub const BENCH: Bench = Bench {
     name: "get-pods",
+    default_count: 20_000,
     run: |load| {
         async move {
             load::make_namespace(&load).await?;
@@ -24,7 +25,7 @@ pub const BENCH: Bench = Bench {
             }
             let path = format!("{pods}/bench-0");
             let request = move |_: usize| ("GET", path.clone(), Bytes::new());
-            let report = load::run(&load, Arc::new(request)).await;
+            let report = load::run(BENCH.name, &load, Arc::new(request)).await;
             load::remove_namespace(&load).await?;
             report
         }

@@ -2,25 +2,47 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
 use kontiki_base::task::{TaskKind, spawn};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Load, Report, disk};
+use super::{Load, Report, cpu, disk, percentile};
+
+/// Figures of so many like operations.
+#[derive(Debug)]
+pub struct Throughput {
+    name: &'static str,
+    n_failed: usize,
+    first_failure: Option<String>,
+    elapsed: Duration,
+    /// Latency of each operation that succeeded, sorted.
+    latencies: Vec<Duration>,
+    /// Syncs a second of one writer that appends 4 KiB to the disk in question.
+    disk_syncs_per_s: f64,
+    /// Processor time of the client and of each process of a local cluster.
+    cpu: Vec<(String, Duration)>,
+}
 
 /// Makes the request of one operation: method, path, body.
 pub type Request = dyn Fn(usize) -> (&'static str, String, Bytes) + Send + Sync;
 
 /// Runs `load.count` operations over `load.connections` connections.
-pub async fn run(load: &Load, request: Arc<Request>) -> Result<Report> {
+pub async fn run(
+    name: &'static str,
+    load: &Load,
+    request: Arc<Request>,
+) -> Result<Box<dyn Report>> {
     let disk_syncs_per_s = disk::syncs_per_s(&load.disk).await?;
     let mut connections = Vec::new();
     for _ in 0..load.connections {
         connections.push(load.client.connect().await?);
     }
     let next = Arc::new(AtomicUsize::new(0));
+    let cpu_before = cpu::all(load.local.as_ref());
     let started = Instant::now();
     let count = load.count;
     let workers: Vec<_> = connections
@@ -57,15 +79,74 @@ pub async fn run(load: &Load, request: Arc<Request>) -> Result<Report> {
         failures.extend(failed);
     }
     let elapsed = started.elapsed();
+    let cpu = cpu::between(&cpu_before, &cpu::all(load.local.as_ref()));
     latencies.sort_unstable();
-    Ok(Report {
-        n_done: latencies.len(),
+    Ok(Box::new(Throughput {
+        name,
         n_failed: failures.len(),
         first_failure: failures.into_iter().next(),
         elapsed,
         latencies,
         disk_syncs_per_s,
-    })
+        cpu,
+    }))
+}
+
+impl Throughput {
+    fn percentile_ms(&self, percent: usize) -> f64 {
+        percentile(&self.latencies, percent).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+    }
+
+    fn rate(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Milliseconds of processor time an operation, by process.
+    fn cpu_ms(&self) -> impl Iterator<Item = (&str, f64)> {
+        let n_done = self.latencies.len().max(1) as f64;
+        let per_operation = move |used: Duration| used.as_secs_f64() * 1e3 / n_done;
+        let all = self.cpu.iter();
+        all.map(move |(name, used)| (name.as_str(), per_operation(*used)))
+    }
+}
+
+impl Report for Throughput {
+    fn to_json(&self) -> Value {
+        let cpu = self.cpu_ms().map(|(name, ms)| (name.to_owned(), json!(ms)));
+        json!({
+            "bench": self.name,
+            "perSecond": self.rate(),
+            "done": self.latencies.len(),
+            "failed": self.n_failed,
+            "firstFailure": self.first_failure,
+            "elapsedSeconds": self.elapsed.as_secs_f64(),
+            "p50Ms": self.percentile_ms(50),
+            "p99Ms": self.percentile_ms(99),
+            "diskSyncsPerSecond": self.disk_syncs_per_s,
+            "cpuMsPerOperation": cpu.collect::<serde_json::Map<_, _>>(),
+        })
+    }
+
+    fn print(&self) {
+        println!(
+            "{}: {:.0}/s ({} in {:.2} s)",
+            self.name,
+            self.rate(),
+            self.latencies.len(),
+            self.elapsed.as_secs_f64()
+        );
+        println!(
+            "latency p50 {:.1} ms, p99 {:.1} ms",
+            self.percentile_ms(50),
+            self.percentile_ms(99)
+        );
+        println!("disk: {:.0} syncs/s of one writer", self.disk_syncs_per_s);
+        let cpu = self.cpu_ms().map(|(name, ms)| format!("{name} {ms:.3} ms"));
+        println!("cpu an operation: {}", cpu.collect::<Vec<_>>().join(", "));
+        if let Some(failure) = &self.first_failure {
+            println!("failed: {}, the first: {failure}", self.n_failed);
+        }
+    }
 }
 
 /// Makes the namespace to work in.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::bench::{BENCHES, Load};
 use crate::https::Client;
+use crate::local::layout::Layout;
 use crate::{kubeconfig, output};
 
 /// Measure a cluster; works against any Kubernetes API server.
@@ -20,15 +21,18 @@ pub struct Args {
     /// Connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Operations in all
-    #[arg(long, default_value_t = 20_000)]
-    count: usize,
+    /// Operations in all [default: 20000; kills of failover: 20]
+    #[arg(long)]
+    count: Option<usize>,
     /// Namespace to work in; made when missing, its objects are removed at the end
     #[arg(long, default_value = "kontiki-bench")]
     namespace: String,
     /// A folder on the disk whose sync rate is printed beside the result
     #[arg(long)]
     disk: Option<PathBuf>,
+    /// A cluster of `kontiki up` on this machine: its processor time is printed too, and failover kills its leaders
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -40,19 +44,27 @@ pub async fn run(args: Args) -> Result<()> {
         .iter()
         .find(|bench| bench.name == args.name)
         .context("no such bench")?;
-    let path = kubeconfig::locate(args.kubeconfig.as_deref());
+    let local = args.data_dir.as_deref().map(Layout::new);
+    let kubeconfig = args
+        .kubeconfig
+        .or_else(|| local.as_ref().map(Layout::kubeconfig));
+    let path = kubeconfig::locate(kubeconfig.as_deref());
     let load = Load {
         client: Client::new(kubeconfig::read(&path)?)?,
         connections: args.connections.max(1),
-        count: args.count.max(1),
+        count: args.count.unwrap_or(bench.default_count).max(1),
         namespace: args.namespace,
-        disk: args.disk.unwrap_or_else(std::env::temp_dir),
+        disk: args
+            .disk
+            .or(args.data_dir)
+            .unwrap_or_else(std::env::temp_dir),
+        local,
     };
     let report = (bench.run)(load).await?;
     if args.json {
-        output::json(&report.to_json(bench.name));
+        output::json(&report.to_json());
     } else {
-        report.print(bench.name);
+        report.print();
     }
     Ok(())
 }

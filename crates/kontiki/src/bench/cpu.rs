@@ -1,0 +1,69 @@
+//! Processor time of a process, as the kernel counts it.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::local::layout::Layout;
+use crate::local::process::Process;
+
+/// The kernel's unit in `/proc/PID/stat`: `USER_HZ` is 100 on every Linux.
+const TICK: Duration = Duration::from_millis(10);
+/// Places of `utime` and `stime` behind the process's name.
+const UTIME_IDX: usize = 11;
+const STIME_IDX: usize = 12;
+
+/// Processor time of this process and of a local cluster's, by name.
+pub fn all(local: Option<&Layout>) -> Vec<(String, Duration)> {
+    let processes = local.map(Process::all).unwrap_or_default();
+    let own = of("self").map(|used| ("client".to_owned(), used));
+    let others = processes.into_iter().filter_map(|process| {
+        let used = of(&process.pid()?.to_string())?;
+        Some((process.name, used))
+    });
+    own.into_iter().chain(others).collect()
+}
+
+/// What each used between two looks.
+pub fn between(
+    before: &[(String, Duration)],
+    after: &[(String, Duration)],
+) -> Vec<(String, Duration)> {
+    let used = |(name, now): &(String, Duration)| {
+        let then = before.iter().find(|(other, _)| other == name);
+        let then = then.map_or(Duration::ZERO, |(_, then)| *then);
+        (name.clone(), now.saturating_sub(then))
+    };
+    after.iter().map(used).collect()
+}
+
+fn of(pid: &str) -> Option<Duration> {
+    ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|ticks| TICK * ticks)
+}
+
+fn ticks(stat: &str) -> Option<u32> {
+    // The name may contain anything but is in the last parentheses.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let number = |idx: usize| fields.get(idx)?.parse::<u32>().ok();
+    Some(number(UTIME_IDX)? + number(STIME_IDX)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_system_time_add_up() {
+        let stat = "7 (a) (b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 9 9 20 0 4 0 100 1 1";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("nonsense"), None);
+    }
+
+    #[test]
+    fn this_process_has_used_some() {
+        let found = all(None);
+        assert_eq!(found[0].0, "client");
+        let later = vec![("client".to_owned(), found[0].1 + TICK)];
+        assert_eq!(between(&found, &later), [("client".to_owned(), TICK)]);
+    }
+}
