@@ -12,6 +12,7 @@ pub mod kinds;
 pub mod meta;
 pub mod openapi;
 pub mod podspec;
+pub mod protobuf;
 pub mod quantity;
 pub mod scale;
 pub mod scheduling;
