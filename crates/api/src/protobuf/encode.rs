@@ -82,6 +82,10 @@ fn one(field: &'static Field, number: u32, value: &Value, out: &mut Vec<u8>) -> 
     let wrong = || wrong(field, value);
     let int = || value.as_i64().ok_or_else(wrong);
     match &field.content {
+        // Within a list or a map, where JSON shows nulls: Go's zero.
+        Content::Bool | Content::Int32 | Content::Int64 if value.is_null() => out.varint(number, 0),
+        Content::Double if value.is_null() => out.double(number, 0.0),
+        _ if value.is_null() => out.bytes(number, b""),
         Content::String => out.bytes(number, value.as_str().ok_or_else(wrong)?.as_bytes()),
         Content::Bool => out.varint(number, value.as_bool().ok_or_else(wrong)?.into()),
         // Negative numbers take ten bytes on the wire, also those of 32 bits.

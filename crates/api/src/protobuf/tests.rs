@@ -366,6 +366,18 @@ fn zeros_are_shown_where_go_shows_them() {
 }
 
 #[test]
+fn nulls_in_maps_are_zeros() {
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "status": {"disruptedPods": {"a": null, "b": "2026-11-25T03:17:44Z"}},
+    });
+    assert_eq!(decode(&encode(&budget).unwrap(), pod()).unwrap(), budget);
+    let texts = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": null}});
+    let read = decode(&encode(&texts).unwrap(), pod()).unwrap();
+    assert_eq!(read["data"], json!({"a": ""}));
+}
+
+#[test]
 fn numbers_come_packed_or_not() {
     let groups = |write: fn(&mut Vec<u8>)| {
         let mut raw = Vec::new();
