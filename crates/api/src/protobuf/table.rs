@@ -1,7 +1,7 @@
 //! The table of messages: for each its fields' numbers and types under their JSON names.
 //!
-//! Text in the binary, indexed at first use and read message by message as they are met, so that a server that never
-//! sees protobuf pays nothing. A line is a message, a word is a field:
+//! Text in the binary: an index of it is made at first use, and messages are read as they are met, so that a replica
+//! holds what its clients speak of. A line is a message, a word is a field:
 //!
 //! ```text
 //! package apps/v1 io.k8s.api.apps.v1               apiVersion of the kinds, prefix of the definitions
