@@ -13,6 +13,7 @@ pub mod managed_fields;
 pub mod meta;
 pub mod openapi;
 pub mod podspec;
+pub mod protobuf;
 pub mod quantity;
 pub mod scale;
 pub mod scheduling;

@@ -15,6 +15,7 @@ use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
 use tower::ServiceBuilder;
 
+use crate::accept;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
 use crate::router::Gateway;
@@ -27,7 +28,7 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 pub fn around(routes: Router, gateway: &Arc<Gateway>) -> Router {
     routes.layer(
         ServiceBuilder::new()
-            // Outermost, so that refusals by the layers below are counted and carry an id as well.
+            // Outermost, so that refusals by the layers below are counted, carry an id and are written as asked as well.
             .layer(from_fn_with_state(gateway.clone(), observe))
             // Around all that could panic, and inside the counting, so that a panic is a counted 500.
             .layer(from_fn(survive_panics))
@@ -49,7 +50,8 @@ async fn observe(State(gateway): State<Arc<Gateway>>, request: Request, next: Ne
         .get(&AUDIT_ID)
         .filter(|id| id.len() <= 64)
         .cloned();
-    let mut response = next.run(request).await;
+    let form = accept::negotiate_failure(request.headers());
+    let mut response = respond::in_form_of(next.run(request).await, form);
     match response.status().as_u16() {
         429 => METRICS.api_throttled_total.inc(),
         500.. => METRICS.api_errors_total.inc(),

@@ -1,4 +1,8 @@
 //! Lists: spliced from stored bytes and sent in chunks, so that a list of any length costs one chunk of memory.
+//!
+//! Here JSON, which YAML is made of; `protobuf` beside.
+
+mod protobuf;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -10,9 +14,11 @@ use flate2::write::GzEncoder;
 use futures::stream;
 use http::StatusCode;
 use kontiki_apiserver::Page;
+use kontiki_base::status::Status;
 use kontiki_state::Object;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::accept::Format;
 use crate::respond::{self, GZIP_BYTES, Response, Style};
 use crate::shape::Shaper;
 
@@ -20,33 +26,72 @@ use crate::shape::Shaper;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A page as an answer.
-pub fn answer(page: Page, shaper: Shaper, style: Style) -> Response {
-    let size_bytes: usize = page.items.iter().map(|object| object.bytes.len()).sum();
+pub async fn answer(page: Page, shaper: Shaper, style: Style) -> Result<Response, Status> {
+    if style.format == Format::Protobuf {
+        return protobuf::answer(page, shaper, style).await;
+    }
+    let size_bytes = json_bytes(&page);
     let chunks = Chunks::new(page, shaper);
     if !style.is_verbatim() {
         let whole: Vec<u8> = chunks.flatten().collect();
-        return respond::json_bytes(StatusCode::OK, whole.into(), style);
+        return Ok(respond::json_bytes(StatusCode::OK, whole.into(), style));
     }
-    let content_type = style.format.content_type();
     if size_bytes <= CHUNK_BYTES {
         let whole: Vec<u8> = chunks.flatten().collect();
-        return respond::plain(StatusCode::OK, content_type, Body::from(whole));
+        let content_type = style.format.content_type();
+        return Ok(respond::plain(
+            StatusCode::OK,
+            content_type,
+            Body::from(whole),
+        ));
     }
+    Ok(streamed(chunks.map(Ok), size_bytes, style))
+}
+
+/// Bytes of a page's objects as they are stored.
+fn json_bytes(page: &Page) -> usize {
+    page.items.iter().map(|object| object.bytes.len()).sum()
+}
+
+/// `metadata` of a page.
+fn metadata(page: &Page) -> Value {
+    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if !page.continue_.is_empty() {
+        metadata["continue"] = page.continue_.as_str().into();
+    }
+    if let Some(remaining) = page.remaining.filter(|remaining| *remaining > 0) {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    metadata
+}
+
+/// An answer of about `size_bytes`, sent as its chunks are made, compressed where that pays. A failure cuts the body.
+fn streamed(
+    chunks: impl Iterator<Item = Result<Vec<u8>, Status>> + Send + 'static,
+    size_bytes: usize,
+    style: Style,
+) -> Response {
+    let content_type = style.format.content_type();
     if style.gzip && size_bytes > GZIP_BYTES {
         let packed = Packed {
             chunks,
             encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
         };
-        let mut response = respond::plain(StatusCode::OK, content_type, streamed(packed));
+        let mut response = respond::plain(StatusCode::OK, content_type, body(packed));
         respond::mark_gzip(&mut response);
         return response;
     }
-    respond::plain(StatusCode::OK, content_type, streamed(chunks))
+    respond::plain(StatusCode::OK, content_type, body(chunks))
 }
 
-fn streamed(chunks: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Body {
-    let chunks = chunks.filter(|chunk| !chunk.is_empty()).map(Bytes::from);
-    Body::from_stream(stream::iter(chunks.map(Ok::<_, std::convert::Infallible>)))
+fn body(chunks: impl Iterator<Item = Result<Vec<u8>, Status>> + Send + 'static) -> Body {
+    let chunks = chunks.filter(|chunk| !matches!(chunk, Ok(chunk) if chunk.is_empty()));
+    Body::from_stream(stream::iter(chunks.map(|chunk| {
+        chunk.map(Bytes::from).map_err(|status| {
+            tracing::error!(%status, "a list broke off");
+            std::io::Error::other(status)
+        })
+    })))
 }
 
 /// The parts of a list's JSON, in order.
@@ -60,15 +105,8 @@ struct Chunks {
 
 impl Chunks {
     fn new(page: Page, shaper: Shaper) -> Self {
-        let mut metadata = json!({"resourceVersion": page.revision.to_string()});
-        if !page.continue_.is_empty() {
-            metadata["continue"] = page.continue_.into();
-        }
-        if let Some(remaining) = page.remaining.filter(|remaining| *remaining > 0) {
-            metadata["remainingItemCount"] = remaining.into();
-        }
         let mut head = Vec::new();
-        shaper.write_list_head(&metadata, &mut head);
+        shaper.write_list_head(&metadata(&page), &mut head);
         let items = page.items.into_iter();
         Self {
             head: Some(head),
@@ -104,23 +142,25 @@ impl Iterator for Chunks {
 }
 
 /// The same, compressed.
-struct Packed {
-    chunks: Chunks,
+struct Packed<C> {
+    chunks: C,
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
-impl Iterator for Packed {
-    type Item = Vec<u8>;
+impl<C: Iterator<Item = Result<Vec<u8>, Status>>> Iterator for Packed<C> {
+    type Item = Result<Vec<u8>, Status>;
 
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self) -> Option<Self::Item> {
         let encoder = self.encoder.as_mut()?;
-        match self.chunks.next() {
-            // Writing to memory does not fail; if it did, the client would see a cut body.
-            Some(chunk) => match encoder.write_all(&chunk) {
-                Ok(()) => Some(std::mem::take(encoder.get_mut())),
-                Err(_) => None,
+        // Writing to memory does not fail; if it did, the client would see a cut body.
+        let failed = |error: std::io::Error| Status::internal(format!("compressing: {error}"));
+        Some(match self.chunks.next() {
+            Some(Ok(chunk)) => match encoder.write_all(&chunk) {
+                Ok(()) => Ok(std::mem::take(encoder.get_mut())),
+                Err(error) => Err(failed(error)),
             },
-            None => self.encoder.take()?.finish().ok(),
-        }
+            Some(Err(status)) => Err(status),
+            None => self.encoder.take()?.finish().map_err(failed),
+        })
     }
 }

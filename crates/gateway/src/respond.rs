@@ -11,6 +11,7 @@ use http::header::{
     WARNING,
 };
 use http::{HeaderMap, StatusCode};
+use kontiki_api::protobuf;
 use kontiki_base::status::{Reason, Status};
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ pub const GZIP_BYTES: usize = 128 * 1024;
 /// How to write an answer: what was negotiated, and what the request says besides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
-    /// JSON or YAML.
+    /// JSON, YAML or protobuf.
     pub format: Format,
     /// Indented, for people.
     pub pretty: bool,
@@ -66,6 +67,7 @@ impl Style {
 pub fn value(code: StatusCode, value: &Value, style: Style) -> Response {
     let bytes = match style.format {
         Format::Yaml => codec::to_yaml(value),
+        Format::Protobuf => protobuf::encode(value).map_err(|error| no_form(&error)),
         Format::Json if style.pretty => pretty(value),
         Format::Json => Ok(value.to_string().into_bytes()),
     };
@@ -90,6 +92,18 @@ pub fn json_bytes(code: StatusCode, bytes: Bytes, style: Style) -> Response {
             "a stored object is not JSON: {error}"
         ))),
     }
+}
+
+/// An object's JSON as protobuf.
+pub fn to_protobuf(json: &[u8]) -> Result<Vec<u8>, Status> {
+    let tree: Value = serde_json::from_slice(json)
+        .map_err(|error| Status::internal(format!("a stored object is not JSON: {error}")))?;
+    protobuf::encode(&tree).map_err(|error| no_form(&error))
+}
+
+/// What upstream answers for an object that it cannot write as protobuf.
+pub fn no_form(error: &protobuf::Error) -> Status {
+    Status::new(Reason::NotAcceptable, error.to_string())
 }
 
 /// A whole body, compressed where that pays.
@@ -132,15 +146,17 @@ pub fn text(code: StatusCode, text: impl Into<Body>) -> Response {
     plain(code, "text/plain; charset=utf-8", text.into())
 }
 
-/// A failure.
+/// A failure: JSON, until `in_form_of` writes it as the client asked.
 pub fn status(status: &Status) -> Response {
     let code = StatusCode::from_u16(status.reason.http_code())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let tree = status.to_json();
     let mut response = plain(
         code,
         Format::Json.content_type(),
-        Body::from(status.to_json().to_string()),
+        Body::from(tree.to_string()),
     );
+    response.extensions_mut().insert(Failure(tree));
     let asked = status
         .details
         .as_ref()
@@ -153,6 +169,29 @@ pub fn status(status: &Status) -> Response {
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(asked.max(1)));
+    }
+    response
+}
+
+/// The tree of a failure's `Status`, kept beside its JSON.
+#[derive(Clone)]
+struct Failure(Value);
+
+/// Writes a failure in another form than JSON; other answers have their form already.
+pub fn in_form_of(mut response: Response, format: Format) -> Response {
+    let failure = response.extensions_mut().remove::<Failure>();
+    let bytes = match (failure, format) {
+        (None, _) | (_, Format::Json) => return response,
+        (Some(Failure(tree)), Format::Yaml) => codec::to_yaml(&tree),
+        (Some(Failure(tree)), Format::Protobuf) => {
+            protobuf::encode(&tree).map_err(|error| no_form(&error))
+        }
+    };
+    // What cannot be written as asked stays JSON: it must not hide why the request failed.
+    if let Ok(bytes) = bytes {
+        let content_type = HeaderValue::from_static(format.content_type());
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        *response.body_mut() = Body::from(bytes);
     }
     response
 }

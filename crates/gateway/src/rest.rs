@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use kontiki_api::discovery::verbs;
+use kontiki_api::discovery::{group_version, subresource_kind, verbs};
 use kontiki_api::{Kind, Subresource};
 use kontiki_apiserver::{Answer, Context, PatchType, Propagation, Target, Written};
 use kontiki_base::status::Status;
 
-use crate::accept::{self, Shape};
-use crate::codec::{self, BodyFormat};
+use crate::accept::{self, Offer, Shape};
+use crate::codec::{self, BodyFormat, Expected};
 use crate::invalid::{Invalid, forbidden, required};
 use crate::path::{self, Resource};
 use crate::query::{self, Query};
@@ -49,7 +49,8 @@ pub async fn serve(
         return logs::answer(gateway.api.logs(&context, &resource.target, options).await);
     }
     // Before anything is written: an answer that the client can't read must not follow a write.
-    let accepted = accept::negotiate(&parts.headers)?;
+    let offer = Offer::of(kind.api_version(), kind.kind);
+    let accepted = accept::negotiate(&parts.headers, offer)?;
     let shaper = Shaper::new(kind, accepted.shape, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
     let call = Call {
@@ -120,17 +121,23 @@ impl Call<'_> {
             .api
             .list(&self.context, self.target(), &options)
             .await?;
-        Ok(list::answer(page, self.shaper, self.style))
+        list::answer(page, self.shaper, self.style).await
     }
 
     async fn watch(&self) -> Result<Response, Status> {
         let options = query::watch_options(self.query)?;
+        if self.style.format.stream_type().is_none() {
+            let kind = self.shaper.kind;
+            let offer = Offer::of(kind.api_version(), kind.kind);
+            return Err(accept::stream_not_acceptable(offer));
+        }
         let started = self
             .gateway
             .api
             .watch(&self.context, self.target(), &options)
             .await;
-        watch::answer(started, self.shaper)
+        let encoded = self.gateway.encoded.clone();
+        watch::answer(started, self.shaper, self.style.format, encoded)
     }
 
     async fn create(&self, content: axum::body::Body) -> Result<Response, Status> {
@@ -173,7 +180,10 @@ impl Call<'_> {
             _ => {}
         }
         invalid.finish()?;
-        let body = format.decode(&body::read(&self.headers, content).await?)?;
+        let bytes = body::read(&self.headers, content).await?;
+        // Patches are never protobuf, hence of no type.
+        let (api_version, kind) = ("", "");
+        let body = format.decode(&bytes, Expected { api_version, kind })?;
         let api = &self.gateway.api;
         let written = api
             .patch(&self.context, self.target(), patch, body, &options)
@@ -186,7 +196,9 @@ impl Call<'_> {
         let options = if bytes.is_empty() {
             delete::from_query(self.query)?
         } else {
-            delete::from_body(BodyFormat::of(&self.headers)?.decode(&bytes)?.value)?
+            let expected = Expected::DELETE_OPTIONS;
+            let format = BodyFormat::of(&self.headers, expected)?;
+            delete::from_body(format.decode(&bytes, expected)?.value)?
         };
         let api = &self.gateway.api;
         if self.resource.is_collection() {
@@ -194,7 +206,7 @@ impl Call<'_> {
             let page = api
                 .delete_collection(&self.context, self.target(), &options, &select)
                 .await?;
-            return Ok(list::answer(page, self.shaper, self.style));
+            return list::answer(page, self.shaper, self.style).await;
         }
         let written = api.delete(&self.context, self.target(), &options).await?;
         // Upstream's one 202: a foreground deletion that still waits for dependents.
@@ -211,8 +223,17 @@ impl Call<'_> {
     }
 
     async fn decode(&self, content: axum::body::Body) -> Result<kontiki_apiserver::Body, Status> {
-        let format = BodyFormat::of(&self.headers)?;
-        format.decode(&body::read(&self.headers, content).await?)
+        let kind: &Kind = self.target().kind;
+        let (group, version, kind) = match self.target().subresource {
+            Some(subresource) => subresource_kind(kind, subresource),
+            None => (kind.group, kind.version, kind.kind),
+        };
+        let expected = Expected {
+            api_version: &group_version(group, version),
+            kind,
+        };
+        let format = BodyFormat::of(&self.headers, expected)?;
+        format.decode(&body::read(&self.headers, content).await?, expected)
     }
 
     fn written(&self, written: &Written) -> Response {

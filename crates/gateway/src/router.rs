@@ -17,6 +17,7 @@ use crate::openapi::OpenApi;
 use crate::openapi_v2::OpenApiV2;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
+use crate::watch::Encoded;
 use crate::{discovery, layers, path, rest, version};
 
 /// What the gateway is made with.
@@ -35,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) openapi_v2: OpenApiV2,
+    pub(crate) encoded: Arc<Encoded>,
     pub(crate) in_flight: Semaphore,
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn router_with_limit(api: ApiServer, options: GatewayOptions, limit: 
         discovery: Discovery::new(&options.advertise),
         openapi: OpenApi::default(),
         openapi_v2: OpenApiV2::default(),
+        encoded: Arc::default(),
         in_flight: Semaphore::new(limit),
     });
     layers::around(

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use crate::accept;
 use crate::query::Query;
 
+/// Where Kubernetes' general types stand.
+const META: &str = "meta.k8s.io/v1";
+
 /// Writes objects of one kind in one shape.
 #[derive(Clone, Copy)]
 pub struct Shaper {
@@ -88,15 +91,29 @@ impl Shaper {
         }
     }
 
+    /// `apiVersion`, and the kinds of an item and of a list of them.
+    pub fn types(&self) -> (&'static str, String, String) {
+        match self.shape {
+            accept::Shape::Object => (
+                self.kind.api_version(),
+                self.kind.kind.to_owned(),
+                self.kind.list_kind(),
+            ),
+            accept::Shape::Table => (META, "TableRow".to_owned(), "Table".to_owned()),
+            accept::Shape::Partial | accept::Shape::PartialList => (
+                META,
+                "PartialObjectMetadata".to_owned(),
+                "PartialObjectMetadataList".to_owned(),
+            ),
+        }
+    }
+
     /// Appends all of a list that comes before its items.
     pub fn write_list_head(&self, metadata: &Value, out: &mut Vec<u8>) {
-        let (kind, api_version) = match self.shape {
-            accept::Shape::Table => return self.write_table_head(metadata, out),
-            accept::Shape::Object => (self.kind.list_kind(), self.kind.api_version()),
-            accept::Shape::Partial | accept::Shape::PartialList => {
-                ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1")
-            }
-        };
+        if self.shape == accept::Shape::Table {
+            return self.write_table_head(metadata, out);
+        }
+        let (api_version, _, kind) = self.types();
         let head = format!(
             "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":["
         );

@@ -1,11 +1,15 @@
-//! Watches: JSON frames, one a line; what is ready together leaves together.
+//! Watches: frames of JSON, one a line, or of protobuf, each after its length; what is ready together leaves together.
+
+mod encoded;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::StatusCode;
+use kontiki_api::protobuf;
 use kontiki_apiserver::{WatchEvent, WatchStream};
 use kontiki_base::limits::WATCH_BATCH;
 use kontiki_base::status::{Reason, Status};
@@ -15,11 +19,18 @@ use crate::accept::{Format, Shape};
 use crate::respond::{self, Response};
 use crate::shape::Shaper;
 
+pub use encoded::Encoded;
+
 /// Bytes after which a batch leaves even when more is ready.
 const FLUSH_BYTES: usize = 64 * 1024;
 
 /// Answers with a watch, or with what kept it from starting.
-pub fn answer(started: Result<WatchStream, Status>, shaper: Shaper) -> Result<Response, Status> {
+pub fn answer(
+    started: Result<WatchStream, Status>,
+    shaper: Shaper,
+    format: Format,
+    encoded: Arc<Encoded>,
+) -> Result<Response, Status> {
     let events = match started {
         Ok(events) => events,
         // Clients look for a compacted revision in the stream, where upstream's watch cache puts it.
@@ -32,7 +43,10 @@ pub fn answer(started: Result<WatchStream, Status>, shaper: Shaper) -> Result<Re
         let mut chunks = Vec::new();
         let mut chunk = Vec::new();
         for event in batch {
-            write_frame(&event, shaper, &mut chunk);
+            match format {
+                Format::Protobuf => write_protobuf(&event, shaper, &encoded, &mut chunk),
+                _ => write_json(&event, shaper, &mut chunk),
+            }
             if chunk.len() > FLUSH_BYTES {
                 chunks.push(std::mem::take(&mut chunk));
             }
@@ -41,32 +55,76 @@ pub fn answer(started: Result<WatchStream, Status>, shaper: Shaper) -> Result<Re
         stream::iter(chunks.into_iter().filter(|chunk| !chunk.is_empty()))
     });
     let body = Body::from_stream(batches.map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk))));
-    Ok(respond::plain(
-        StatusCode::OK,
-        Format::Json.content_type(),
-        body,
-    ))
+    let content_type = format.stream_type().unwrap_or(format.content_type());
+    Ok(respond::plain(StatusCode::OK, content_type, body))
 }
 
-fn write_frame(event: &Result<WatchEvent, Status>, shaper: Shaper, out: &mut Vec<u8>) {
-    let (kind, object) = match event {
-        Ok(WatchEvent::Added(object)) => ("ADDED", object),
-        Ok(WatchEvent::Modified(object)) => ("MODIFIED", object),
-        Ok(WatchEvent::Deleted(object)) => ("DELETED", object),
+type Event = Result<WatchEvent, Status>;
+
+fn write_json(event: &Event, shaper: Shaper, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{{\"type\":\"{}\",\"object\":", kind(event)).as_bytes());
+    match event {
+        Ok(
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object),
+        ) => shaper.write(object, out),
+        Ok(WatchEvent::Bookmark {
+            revision,
+            initial_end,
+        }) => write_bookmark(*revision, *initial_end, shaper, out),
+        Err(status) => out.extend_from_slice(status.to_json().to_string().as_bytes()),
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn write_protobuf(event: &Event, shaper: Shaper, encoded: &Encoded, out: &mut Vec<u8>) {
+    let object = match event {
+        Ok(
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object),
+        ) => encoded.object(object, shaper),
         Ok(WatchEvent::Bookmark {
             revision,
             initial_end,
         }) => {
-            return write_bookmark(*revision, *initial_end, shaper, out);
+            let mut json = Vec::new();
+            write_bookmark(*revision, *initial_end, shaper, &mut json);
+            respond::to_protobuf(&json).map(Bytes::from)
         }
-        Err(status) => {
-            let frame = format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status.to_json());
-            return out.extend_from_slice(frame.as_bytes());
-        }
+        Err(status) => return write_failure(status, out),
     };
-    out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"object\":").as_bytes());
-    shaper.write(object, out);
-    out.extend_from_slice(b"}\n");
+    match object {
+        Ok(object) => write_frame(kind(event), &object, out),
+        // Left out silently, it would be a hole in what the client sees.
+        Err(status) => {
+            tracing::error!(%status, "an event has no protobuf form");
+            write_failure(&status, out);
+        }
+    }
+}
+
+fn write_failure(status: &Status, out: &mut Vec<u8>) {
+    if let Ok(status) = protobuf::encode(&status.to_json()) {
+        write_frame(ERROR, &status, out);
+    }
+}
+
+/// Appends the frame of an event: its length in four bytes, then the event around its object.
+fn write_frame(kind: &str, object: &[u8], out: &mut Vec<u8>) {
+    let event = protobuf::event(kind, object);
+    // It fits: an object is no larger than the store takes.
+    out.extend_from_slice(&(event.len() as u32).to_be_bytes());
+    out.extend_from_slice(&event);
+}
+
+const ERROR: &str = "ERROR";
+
+const fn kind(event: &Event) -> &'static str {
+    match event {
+        Ok(WatchEvent::Added(_)) => "ADDED",
+        Ok(WatchEvent::Modified(_)) => "MODIFIED",
+        Ok(WatchEvent::Deleted(_)) => "DELETED",
+        Ok(WatchEvent::Bookmark { .. }) => "BOOKMARK",
+        Err(_) => ERROR,
+    }
 }
 
 fn write_bookmark(revision: u64, initial_end: bool, shaper: Shaper, out: &mut Vec<u8>) {
@@ -80,7 +138,6 @@ fn write_bookmark(revision: u64, initial_end: bool, shaper: Shaper, out: &mut Ve
         "apiVersion": shaper.kind.api_version(),
         "metadata": metadata,
     });
-    out.extend_from_slice(b"{\"type\":\"BOOKMARK\",\"object\":");
     if shaper.shape == Shape::Table {
         // A Table's own metadata has no annotations: the row's object carries the end of the initial events.
         let row = json!({"cells": [], "object": object});
@@ -93,5 +150,4 @@ fn write_bookmark(revision: u64, initial_end: bool, shaper: Shaper, out: &mut Ve
     } else {
         shaper.write_json(object.to_string().as_bytes(), &revision, out);
     }
-    out.extend_from_slice(b"}\n");
 }
