@@ -14,6 +14,7 @@ use crate::options::{Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::services;
 use crate::ssa::manager::Writer;
+use crate::versions;
 use crate::write::{field_manager, written};
 
 impl ApiServer {
@@ -42,10 +43,12 @@ impl ApiServer {
                 self.admit_update(target, old, object.clone(), Some(&writer), &mut warnings)
             })
             .await?;
-        Ok(written(modified.answer, deduplicated(warnings)))
+        let answer = versions::answer(target.kind, modified.answer);
+        Ok(written(answer, deduplicated(warnings)))
     }
 
     /// The road of a new tree over an old one, whatever verb made it. `writer` is none when it is tracked already.
+    /// The old tree is stored, the new one in the version of the target.
     pub(crate) fn admit_update(
         &self,
         target: &Target,
@@ -61,8 +64,9 @@ impl ApiServer {
             return Err(conflict(kind, &target.name, MODIFIED));
         }
         if let Some(writer) = writer {
-            writer.update(Some(old), &mut new);
+            writer.update(Some(&versions::tree(kind, old)), &mut new);
         }
+        kind.to_stored(&mut new);
         let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {
