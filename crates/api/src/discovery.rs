@@ -267,4 +267,24 @@ mod tests {
         );
         assert!(group("").is_none() && group("nope").is_none());
     }
+
+    #[test]
+    fn versions_of_a_group_are_listed_best_first() {
+        let autoscaling = group("autoscaling").unwrap();
+        assert_eq!(autoscaling["preferredVersion"]["version"], "v2");
+        assert_eq!(
+            autoscaling["versions"],
+            json!([
+                {"groupVersion": "autoscaling/v2", "version": "v2"},
+                {"groupVersion": "autoscaling/v1", "version": "v1"},
+            ])
+        );
+        let aggregated = aggregated(false);
+        let groups = aggregated["items"].as_array().unwrap();
+        let found: Vec<&Value> = (groups.iter())
+            .filter(|group| group["metadata"]["name"] == "autoscaling")
+            .collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0]["versions"][1]["version"], "v1");
+    }
 }

@@ -16,6 +16,7 @@ pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod horizontal_pod_autoscaler;
 pub mod job;
 pub mod lease;
 pub mod namespace;
@@ -40,6 +41,9 @@ pub static KINDS: &[&Kind] = &[
     &service::KIND,
     &deployment::KIND,
     &replica_set::KIND,
+    &event::events_v1::KIND,
+    &horizontal_pod_autoscaler::KIND,
+    &horizontal_pod_autoscaler::v1::KIND,
     &cron_job::KIND,
     &job::KIND,
     &lease::KIND,

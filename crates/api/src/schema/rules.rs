@@ -120,6 +120,9 @@ static RULES: &[(&str, &[Row])] = &[
         ("DeploymentStatus", "conditions", map(&["type"], "type")),
         ("ReplicaSetStatus", "conditions", map(&["type"], "type")),
     ]),
+    ("io.k8s.api.autoscaling.v2", &[
+        ("HorizontalPodAutoscalerStatus", "conditions", map(&["type"], "type")),
+    ]),
     ("io.k8s.api.batch.v1", &[
         ("PodFailurePolicyOnExitCodesRequirement", "values", SET),
         ("JobStatus", "conditions", merge_only("type")),
@@ -150,6 +153,7 @@ static ATOMIC_STRUCTS: &[&str] = &[
     "io.k8s.api.core.v1.ObjectReference",
     "io.k8s.api.core.v1.LocalObjectReference",
     "io.k8s.api.core.v1.TypedLocalObjectReference",
+    "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
     "io.k8s.api.discovery.v1.EndpointPort",
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",

@@ -11,6 +11,7 @@ mod patching;
 mod pods;
 mod services;
 mod updating;
+mod versions;
 mod watching;
 
 use kontiki_apiserver::testing::admin;
