@@ -21,6 +21,8 @@ pub mod job;
 pub mod lease;
 pub mod namespace;
 pub mod node;
+pub mod persistent_volume;
+pub mod persistent_volume_claim;
 pub mod pod;
 pub mod replica_set;
 pub mod secret;
@@ -35,6 +37,8 @@ pub static KINDS: &[&Kind] = &[
     &event::KIND,
     &namespace::KIND,
     &node::KIND,
+    &persistent_volume_claim::KIND,
+    &persistent_volume::KIND,
     &pod::KIND,
     &secret::KIND,
     &service_account::KIND,

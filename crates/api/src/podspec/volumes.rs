@@ -151,7 +151,8 @@ fn source(errors: &mut Errors, at: &Path<'_>, volume: &Volume, pod: &str) {
     }
 }
 
-fn host_path_type(errors: &mut Errors, at: Path<'_>, kind: Option<&str>) {
+/// The type of a path on the node.
+pub fn host_path_type(errors: &mut Errors, at: Path<'_>, kind: Option<&str>) {
     const TYPES: &[&str] = &[
         "",
         "BlockDevice",

@@ -114,6 +114,7 @@ static RULES: &[(&str, &[Row])] = &[
         ("NodeStatus", "conditions", map(&["type"], "type")),
         ("NodeStatus", "addresses", map(&["type"], "type")),
         ("NamespaceStatus", "conditions", map(&["type"], "type")),
+        ("PersistentVolumeClaimStatus", "conditions", map(&["type"], "type")),
     ]),
     ("io.k8s.api.apps.v1", &[
         ("DeploymentSpec", "strategy", RETAIN),
