@@ -11,7 +11,9 @@ use crate::schema::Schema;
 pub use crate::kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
 
 pub mod config_map;
+pub mod controller_revision;
 pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
@@ -28,6 +30,7 @@ pub mod replica_set;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub mod stateful_set;
 
 /// All kinds in all served versions, in the order of discovery: groups as upstream lists them, the preferred version of
 /// a group first.
@@ -43,8 +46,11 @@ pub static KINDS: &[&Kind] = &[
     &secret::KIND,
     &service_account::KIND,
     &service::KIND,
+    &controller_revision::KIND,
+    &daemon_set::KIND,
     &deployment::KIND,
     &replica_set::KIND,
+    &stateful_set::KIND,
     &event::events_v1::KIND,
     &horizontal_pod_autoscaler::KIND,
     &horizontal_pod_autoscaler::v1::KIND,

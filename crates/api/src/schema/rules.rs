@@ -120,6 +120,8 @@ static RULES: &[(&str, &[Row])] = &[
         ("DeploymentSpec", "strategy", RETAIN),
         ("DeploymentStatus", "conditions", map(&["type"], "type")),
         ("ReplicaSetStatus", "conditions", map(&["type"], "type")),
+        ("StatefulSetStatus", "conditions", map(&["type"], "type")),
+        ("DaemonSetStatus", "conditions", map(&["type"], "type")),
     ]),
     ("io.k8s.api.autoscaling.v2", &[
         ("HorizontalPodAutoscalerStatus", "conditions", map(&["type"], "type")),
