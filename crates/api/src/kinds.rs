@@ -26,7 +26,9 @@ pub mod node;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
+pub mod pod_template;
 pub mod replica_set;
+pub mod replication_controller;
 pub mod secret;
 pub mod service;
 pub mod service_account;
@@ -43,6 +45,8 @@ pub static KINDS: &[&Kind] = &[
     &persistent_volume_claim::KIND,
     &persistent_volume::KIND,
     &pod::KIND,
+    &pod_template::KIND,
+    &replication_controller::KIND,
     &secret::KIND,
     &service_account::KIND,
     &service::KIND,

@@ -115,6 +115,8 @@ static RULES: &[(&str, &[Row])] = &[
         ("NodeStatus", "addresses", map(&["type"], "type")),
         ("NamespaceStatus", "conditions", map(&["type"], "type")),
         ("PersistentVolumeClaimStatus", "conditions", map(&["type"], "type")),
+        ("ReplicationControllerSpec", "selector", ATOMIC_MAP),
+        ("ReplicationControllerStatus", "conditions", map(&["type"], "type")),
     ]),
     ("io.k8s.api.apps.v1", &[
         ("DeploymentSpec", "strategy", RETAIN),
