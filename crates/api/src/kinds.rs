@@ -21,6 +21,7 @@ pub mod event;
 pub mod horizontal_pod_autoscaler;
 pub mod job;
 pub mod lease;
+pub mod limit_range;
 pub mod namespace;
 pub mod node;
 pub mod persistent_volume;
@@ -29,6 +30,7 @@ pub mod pod;
 pub mod pod_template;
 pub mod replica_set;
 pub mod replication_controller;
+pub mod resource_quota;
 pub mod secret;
 pub mod service;
 pub mod service_account;
@@ -40,6 +42,7 @@ pub static KINDS: &[&Kind] = &[
     &config_map::KIND,
     &endpoints::KIND,
     &event::KIND,
+    &limit_range::KIND,
     &namespace::KIND,
     &node::KIND,
     &persistent_volume_claim::KIND,
@@ -47,6 +50,7 @@ pub static KINDS: &[&Kind] = &[
     &pod::KIND,
     &pod_template::KIND,
     &replication_controller::KIND,
+    &resource_quota::KIND,
     &secret::KIND,
     &service_account::KIND,
     &service::KIND,

@@ -153,6 +153,7 @@ static ATOMIC_STRUCTS: &[&str] = &[
     "io.k8s.api.core.v1.SecretKeySelector",
     "io.k8s.api.core.v1.NodeSelector",
     "io.k8s.api.core.v1.NodeSelectorTerm",
+    "io.k8s.api.core.v1.ScopeSelector",
     "io.k8s.api.core.v1.EndpointAddress",
     "io.k8s.api.core.v1.EndpointPort",
     "io.k8s.api.core.v1.ObjectReference",
