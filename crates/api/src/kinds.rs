@@ -27,6 +27,7 @@ pub mod node;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
+pub mod pod_disruption_budget;
 pub mod pod_template;
 pub mod replica_set;
 pub mod replication_controller;
@@ -64,6 +65,7 @@ pub static KINDS: &[&Kind] = &[
     &horizontal_pod_autoscaler::v1::KIND,
     &cron_job::KIND,
     &job::KIND,
+    &pod_disruption_budget::KIND,
     &lease::KIND,
     &endpoint_slice::KIND,
 ];

@@ -128,6 +128,9 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.autoscaling.v2", &[
         ("HorizontalPodAutoscalerStatus", "conditions", map(&["type"], "type")),
     ]),
+    ("io.k8s.api.policy.v1", &[
+        ("PodDisruptionBudgetStatus", "conditions", map(&["type"], "type")),
+    ]),
     ("io.k8s.api.batch.v1", &[
         ("PodFailurePolicyOnExitCodesRequirement", "values", SET),
         ("JobStatus", "conditions", merge_only("type")),
