@@ -16,6 +16,7 @@ pub(crate) mod resources;
 pub(crate) mod scaled;
 pub(crate) mod validate;
 pub(crate) mod volumes;
+pub(crate) mod warnings;
 
 mod containers;
 mod env;

@@ -12,7 +12,7 @@ use crate::meta::{Meta, metadata_mut};
 use crate::podspec::json::{ensure, int, into_object, or, or_pointer, same, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
 use crate::podspec::scaled::{self, SPEC, always_running, at_most_all, int_or_percent, is_zero};
-use crate::podspec::{defaults, print, selectors, validate as podspec};
+use crate::podspec::{defaults, print, selectors, validate as podspec, warnings};
 use crate::table;
 
 /// Counts the changes of the template. It was a field once; clients of that time find it here.
@@ -35,6 +35,7 @@ pub static KIND: Kind = Kind {
         prepare_update,
         validate,
         validate_status,
+        warnings: |new, old| warnings::template(new, old, "spec.template"),
         row,
         ..Hooks::NONE
     },

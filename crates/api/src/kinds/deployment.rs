@@ -10,7 +10,7 @@ use crate::meta::{Meta, metadata_mut};
 use crate::podspec::json::{ensure, int, into_object, or, or_pointer, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
 use crate::podspec::scaled::{self, SPEC, at_most_all, int_or_percent, is_zero};
-use crate::podspec::{defaults, print, selectors};
+use crate::podspec::{defaults, print, selectors, warnings};
 use crate::table;
 
 /// Deployment.
@@ -26,6 +26,7 @@ pub static KIND: Kind = Kind {
         prepare_update,
         validate,
         validate_status,
+        warnings: |new, old| warnings::template(new, old, "spec.template"),
         row,
         ..Hooks::NONE
     },

@@ -13,6 +13,7 @@ use crate::kind::{Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::default_volumes;
 use crate::podspec::json::{child, ensure, into_object, list, or, or_pointer, text};
+use crate::podspec::warnings::FORMER_SOURCES;
 use crate::table;
 
 /// PersistentVolume.
@@ -59,19 +60,6 @@ const COLUMNS: &[Column] = &[
 
 /// The annotation that named mount options before `spec.mountOptions` did.
 const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
-
-/// Sources that do nothing any more: (field, what is said of it).
-const FORMER_SOURCES: &[(&str, &str)] = &[
-    (
-        "photonPersistentDisk",
-        "deprecated in v1.11, non-functional in v1.16+",
-    ),
-    ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
-    ("storageos", "deprecated in v1.22, non-functional in v1.25+"),
-    ("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
-    ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
-    ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
-];
 
 fn default(object: &mut Value) {
     let fields = into_object(object);

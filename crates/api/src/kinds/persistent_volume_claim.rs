@@ -5,11 +5,10 @@ mod validate;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec};
 use serde_json::{Value, json};
 
-use crate::field_error::go_quote;
 use crate::kind::{Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{Fields, ensure, into_object, list, or, or_pointer, text, typed};
-use crate::podspec::resources::parse;
+use crate::podspec::warnings;
 use crate::table;
 
 pub(super) use validate::{VOLUME_MODES, access_modes};
@@ -113,7 +112,7 @@ fn warnings(new: &Value, _: Option<&Value>) -> Vec<String> {
     let annotation = class_warning(new);
     annotation
         .into_iter()
-        .chain(fractional_storage("spec", Some(&spec)))
+        .chain(warnings::fractional_storage("spec", Some(&spec)))
         .collect()
 }
 
@@ -124,18 +123,6 @@ pub(super) fn class_warning(object: &Value) -> Option<String> {
         "metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" \
          attribute instead"
     ))
-}
-
-/// A warning of a request for parts of a byte.
-pub fn fractional_storage(at: &str, spec: Option<&PersistentVolumeClaimSpec>) -> Option<String> {
-    let requests = spec?.resources.as_ref()?.requests.as_ref()?;
-    let storage = parse(requests.get("storage")?)?;
-    (!storage.is_integer()).then(|| {
-        format!(
-            "{at}.resources.requests[storage]: fractional byte value {} is invalid, must be an integer",
-            go_quote(&storage.to_string())
-        )
-    })
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {

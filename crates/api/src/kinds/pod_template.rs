@@ -7,7 +7,7 @@ use crate::field_error::FieldError;
 use crate::kind::{Column, Hooks, Kind};
 use crate::podspec::json::{ensure, into_object, typed};
 use crate::podspec::path::{Errors, Path};
-use crate::podspec::{defaults, print, validate as podspec};
+use crate::podspec::{defaults, print, validate as podspec, warnings};
 use crate::table;
 
 /// PodTemplate.
@@ -23,6 +23,7 @@ pub static KIND: Kind = Kind {
     hooks: Hooks {
         default: |object| defaults::template(ensure(into_object(object), "template")),
         validate,
+        warnings: |new, old| warnings::template(new, old, "template"),
         row,
         ..Hooks::NONE
     },

@@ -9,7 +9,7 @@ use crate::kind::{Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{child, ensure, int, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC, always_running};
-use crate::podspec::{defaults, print, validate as podspec};
+use crate::podspec::{defaults, print, validate as podspec, warnings};
 use crate::table;
 
 /// ReplicationController.
@@ -25,6 +25,7 @@ pub static KIND: Kind = Kind {
         default,
         validate,
         validate_status,
+        warnings: |new, old| warnings::template(new, old, "spec.template"),
         row,
         fields: |object| {
             vec![(

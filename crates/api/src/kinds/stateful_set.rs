@@ -12,7 +12,7 @@ use crate::meta::names;
 use crate::podspec::json::{child, each, ensure, int, into_object, or, or_pointer, same, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
 use crate::podspec::scaled::{self, SPEC, always_running, at_most_all, int_or_percent, is_zero};
-use crate::podspec::{defaults, print, selectors, validate as podspec};
+use crate::podspec::{defaults, print, selectors, validate as podspec, warnings};
 use crate::table;
 
 /// StatefulSet.
@@ -242,19 +242,19 @@ fn validate_status(new: &Value, old: &Value) -> Vec<FieldError> {
     errors.0
 }
 
-fn warnings(new: &Value, _: Option<&Value>) -> Vec<String> {
-    let mut warnings = Vec::new();
+fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut said = warnings::template(new, old, "spec.template");
     let spec: StatefulSetSpec = typed(new.get("spec"));
     for (i, template) in spec.volume_claim_templates.given().iter().enumerate() {
         let at = format!("spec.volumeClaimTemplates[{i}].spec");
-        warnings.extend(claim::fractional_storage(&at, template.spec.as_ref()));
+        said.extend(warnings::fractional_storage(&at, template.spec.as_ref()));
     }
     if spec.revision_history_limit.is_some_and(|limit| limit < 0) {
         let warning = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a \
                        value >= 0 is recommended";
-        warnings.push(warning.to_owned());
+        said.push(warning.to_owned());
     }
-    warnings
+    said
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
