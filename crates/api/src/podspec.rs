@@ -23,6 +23,7 @@ mod env;
 pub(crate) mod handlers;
 mod mounts;
 mod security;
+pub(crate) mod sources;
 
 pub use self::defaults::pull_policy;
 pub use self::placement::node_selector;
