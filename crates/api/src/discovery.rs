@@ -84,8 +84,13 @@ pub fn group(group: &str) -> Option<Value> {
 }
 
 fn named_groups() -> impl Iterator<Item = &'static str> {
-    let groups = group_versions().into_iter().map(|(group, _)| group);
-    groups.filter(|group| !group.is_empty())
+    let mut groups: Vec<&str> = Vec::new();
+    for (group, _) in group_versions() {
+        if !group.is_empty() && !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    groups.into_iter()
 }
 
 fn api_group(group: &str) -> Value {
@@ -250,11 +255,36 @@ mod tests {
 
     #[test]
     fn groups_are_listed() {
-        assert_eq!(api_group_list()["groups"].as_array().unwrap().len(), 4);
+        let groups = api_group_list();
+        let names: Vec<&str> = (groups["groups"].as_array().unwrap().iter())
+            .filter_map(|group| group["name"].as_str())
+            .collect();
+        let distinct: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), distinct.len(), "{names:?}");
         assert_eq!(
             group("apps").unwrap()["preferredVersion"]["groupVersion"],
             "apps/v1"
         );
         assert!(group("").is_none() && group("nope").is_none());
+    }
+
+    #[test]
+    fn versions_of_a_group_are_listed_best_first() {
+        let autoscaling = group("autoscaling").unwrap();
+        assert_eq!(autoscaling["preferredVersion"]["version"], "v2");
+        assert_eq!(
+            autoscaling["versions"],
+            json!([
+                {"groupVersion": "autoscaling/v2", "version": "v2"},
+                {"groupVersion": "autoscaling/v1", "version": "v1"},
+            ])
+        );
+        let aggregated = aggregated(false);
+        let groups = aggregated["items"].as_array().unwrap();
+        let found: Vec<&Value> = (groups.iter())
+            .filter(|group| group["metadata"]["name"] == "autoscaling")
+            .collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0]["versions"][1]["version"], "v1");
     }
 }

@@ -17,6 +17,10 @@ use crate::meta::names::NameRule;
 use crate::meta::{self, Meta};
 use crate::schema::{self, Schema};
 
+mod conversion;
+
+pub use conversion::Conversion;
+
 /// Group, version and kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Gvk {
@@ -193,7 +197,7 @@ impl Hooks {
     };
 }
 
-/// One kind. A file in `kinds/` makes it with `..Kind::of::<TheType>()`.
+/// One kind in one version. A file in `kinds/` makes it with `..Kind::of::<TheType>()`.
 #[derive(Clone, Copy)]
 pub struct Kind {
     /// API group, empty for the core group.
@@ -232,6 +236,9 @@ pub struct Kind {
     pub status_on_create: bool,
     /// What a write of the status leaves as it was, hence nobody owns by one (upstream's `GetResetFields`).
     pub status_resets: &'static [&'static [&'static str]],
+    /// Set for a version that is served but not stored. All of its hooks but `default` then see the stored version;
+    /// `row` and `fields` are the stored kind's.
+    pub conversion: Option<Conversion>,
     /// What the kind does of its own.
     pub hooks: Hooks,
     /// Root of its schema.
@@ -260,18 +267,19 @@ impl Kind {
             unconditional_update: true,
             status_on_create: false,
             status_resets: &[&["spec"]],
+            conversion: None,
             hooks: Hooks::NONE,
             definition: |generator| generator.subschema_for::<T>(),
         }
     }
 
     fn slot(&self) -> &'static kinds::Slot {
-        kinds::slot(self.group, self.plural)
+        kinds::slot(self.group, self.version, self.plural)
     }
 
-    /// The resource id used in state keys and messages: `pods`, `deployments.apps`.
+    /// The resource id used in state keys and messages: `pods`, `deployments.apps`. All versions of a kind share it.
     pub fn resource(&self) -> &'static Arc<str> {
-        &self.slot().resource
+        &self.stored().slot().resource
     }
 
     /// `v1`, `apps/v1`.
@@ -393,14 +401,20 @@ impl Kind {
 
     /// Table cells of one object.
     pub fn row(&self, object: &Value, now_unix_ms: u64) -> Vec<Value> {
-        let cells = (self.hooks.row)(object, now_unix_ms);
+        let cells = if self.is_stored() {
+            (self.hooks.row)(object, now_unix_ms)
+        } else {
+            let mut stored = object.clone();
+            self.to_stored(&mut stored);
+            (self.stored().hooks.row)(&stored, now_unix_ms)
+        };
         debug_assert_eq!(cells.len(), self.columns.len(), "{} columns", self.kind);
         cells
     }
 
-    /// Selectable fields beyond `metadata.name` and `metadata.namespace`.
+    /// Selectable fields of a stored object beyond `metadata.name` and `metadata.namespace`.
     pub fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        (self.hooks.fields)(object)
+        (self.stored().hooks.fields)(object)
     }
 
     /// Whether a field selector may name `field`.
@@ -424,7 +438,7 @@ impl Kind {
 
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kind({})", self.resource())
+        write!(f, "Kind({}/{})", self.resource(), self.version)
     }
 }
 

@@ -9,39 +9,64 @@ use crate::kind::SLOTS;
 use crate::managed_fields::fieldset::FieldSet;
 use crate::schema::Schema;
 
-pub use crate::kind::{Column, Gvk, Hooks, Kind, Subresource};
+pub use crate::kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
 
 pub mod config_map;
+pub mod controller_revision;
 pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod horizontal_pod_autoscaler;
 pub mod job;
 pub mod lease;
+pub mod limit_range;
 pub mod namespace;
 pub mod node;
+pub mod persistent_volume;
+pub mod persistent_volume_claim;
 pub mod pod;
+pub mod pod_disruption_budget;
+pub mod pod_template;
 pub mod replica_set;
+pub mod replication_controller;
+pub mod resource_quota;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub mod stateful_set;
 
-/// All kinds, in the order of discovery.
+/// All kinds in all served versions, in the order of discovery: groups as upstream lists them, the preferred version of
+/// a group first.
 pub static KINDS: &[&Kind] = &[
     &config_map::KIND,
     &endpoints::KIND,
     &event::KIND,
+    &limit_range::KIND,
     &namespace::KIND,
     &node::KIND,
+    &persistent_volume_claim::KIND,
+    &persistent_volume::KIND,
     &pod::KIND,
+    &pod_template::KIND,
+    &replication_controller::KIND,
+    &resource_quota::KIND,
     &secret::KIND,
     &service_account::KIND,
     &service::KIND,
+    &controller_revision::KIND,
+    &daemon_set::KIND,
     &deployment::KIND,
     &replica_set::KIND,
+    &stateful_set::KIND,
+    &event::events_v1::KIND,
+    &horizontal_pod_autoscaler::KIND,
+    &horizontal_pod_autoscaler::v1::KIND,
     &cron_job::KIND,
     &job::KIND,
+    &pod_disruption_budget::KIND,
     &lease::KIND,
     &endpoint_slice::KIND,
 ];
@@ -55,7 +80,7 @@ pub(crate) struct Slot {
 }
 
 /// The slot of a kind in `KINDS`.
-pub(crate) fn slot(group: &str, plural: &str) -> &'static Slot {
+pub(crate) fn slot(group: &str, version: &str, plural: &str) -> &'static Slot {
     let slots = SLOTS.get_or_init(|| {
         let slots = KINDS.iter().map(|kind| Slot {
             resource: kontiki_base::status::qualified(kind.group, kind.plural).into(),
@@ -67,7 +92,7 @@ pub(crate) fn slot(group: &str, plural: &str) -> &'static Slot {
     });
     let idx = KINDS
         .iter()
-        .position(|kind| kind.plural == plural && kind.group == group);
+        .position(|kind| kind.plural == plural && kind.group == group && kind.version == version);
     &slots[idx.expect("every Kind stands in KINDS")]
 }
 
@@ -80,13 +105,15 @@ fn join(group: &str, version: &str) -> String {
     }
 }
 
-/// The kind of a resource id such as `pods` or `deployments.apps`.
+/// The kinds in the versions that are stored: each resource of the store once.
+pub fn stored() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().copied().filter(|kind| kind.is_stored())
+}
+
+/// The stored kind of a resource id such as `pods` or `deployments.apps`.
 pub fn by_resource(id: &str) -> Option<&'static Kind> {
     let (plural, group) = id.split_once('.').unwrap_or((id, ""));
-    KINDS
-        .iter()
-        .copied()
-        .find(|kind| kind.plural == plural && kind.group == group)
+    stored().find(|kind| kind.plural == plural && kind.group == group)
 }
 
 /// The kind that a URL names.
@@ -111,7 +138,7 @@ mod tests {
     #[test]
     fn lookups_agree() {
         for kind in KINDS {
-            assert_eq!(by_resource(kind.resource()), Some(*kind));
+            assert_eq!(by_resource(kind.resource()), Some(kind.stored()));
             assert_eq!(by_path(kind.group, kind.version, kind.plural), Some(*kind));
             assert_eq!(by_gvk(kind.api_version(), kind.kind), Some(*kind));
         }
@@ -129,7 +156,17 @@ mod tests {
             let empty = serde_json::json!({"metadata": {"name": "x"}});
             assert_eq!(kind.row(&empty, 0).len(), kind.columns.len(), "{kind:?}");
             let fields: Vec<&str> = kind.fields(&empty).iter().map(|(name, _)| *name).collect();
-            assert_eq!(fields, kind.selectable, "{kind:?}");
+            let selectable: Vec<&str> = (kind.selectable.iter())
+                .map(|field| kind.stored_field(field))
+                .collect();
+            if kind.is_stored() {
+                assert_eq!(fields, selectable, "{kind:?}");
+            } else {
+                assert!(
+                    selectable.iter().all(|field| fields.contains(field)),
+                    "{kind:?}"
+                );
+            }
         }
     }
 }

@@ -25,5 +25,5 @@ pub mod time;
 
 pub use field_error::{ErrorKind, FieldError};
 pub use k8s_openapi;
-pub use kind::{Column, Gvk, Hooks, Kind, Subresource};
+pub use kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
 pub use kinds::{KINDS, by_gvk, by_path, by_resource};

@@ -7,6 +7,7 @@ pub mod json;
 pub mod path;
 pub mod selectors;
 
+pub(crate) mod default_volumes;
 pub(crate) mod defaults;
 pub(crate) mod names;
 pub(crate) mod placement;
@@ -14,14 +15,15 @@ pub(crate) mod print;
 pub(crate) mod resources;
 pub(crate) mod scaled;
 pub(crate) mod validate;
+pub(crate) mod volumes;
+pub(crate) mod warnings;
 
 mod containers;
-mod default_volumes;
 mod env;
 pub(crate) mod handlers;
 mod mounts;
 mod security;
-mod volumes;
+pub(crate) mod sources;
 
 pub use self::defaults::pull_policy;
 pub use self::placement::node_selector;

@@ -31,11 +31,18 @@ pub fn scale_of(object: &Value) -> Value {
         Some(0) | None => {}
         Some(replicas) => scale["spec"]["replicas"] = replicas.into(),
     }
-    let selector = object
-        .pointer("/spec/selector")
-        .map(LabelSelector::from_value);
-    if let Some(Ok(selector)) = selector {
-        scale["status"]["selector"] = selector.to_string().into();
+    if let Some(selector) = object.pointer("/spec/selector") {
+        // A ReplicationController's selector is a plain map of labels.
+        let is_plain = selector
+            .as_object()
+            .is_some_and(|labels| labels.values().all(Value::is_string));
+        let selector = match is_plain {
+            true => LabelSelector::from_value(&json!({"matchLabels": selector})),
+            false => LabelSelector::from_value(selector),
+        };
+        if let Ok(selector) = selector {
+            scale["status"]["selector"] = selector.to_string().into();
+        }
     }
     scale
 }
@@ -64,6 +71,12 @@ pub fn apply_scale(object: &mut Value, scale: &Value) -> Result<(), Vec<FieldErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_selectors_are_told_as_text() {
+        let object = json!({"metadata": {"name": "a"}, "spec": {"selector": {"b": "2", "a": "1"}}});
+        assert_eq!(scale_of(&object)["status"]["selector"], "a=1,b=2");
+    }
 
     #[test]
     fn scales_go_out_and_come_back() {

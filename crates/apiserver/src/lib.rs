@@ -29,6 +29,7 @@ mod subresources;
 pub mod testing;
 mod tunnel;
 mod verbs;
+mod versions;
 pub mod write;
 
 pub use backend::Backend;

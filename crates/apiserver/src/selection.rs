@@ -30,12 +30,14 @@ impl Selection {
                 Status::bad_request(format!("unable to parse requirement: {error}"))
             })?,
         };
-        let fields = FieldSelector::parse(fields.unwrap_or_default())
+        let mut fields = FieldSelector::parse(fields.unwrap_or_default())
             .map_err(|error| Status::bad_request(error.to_string()))?;
-        for term in &fields.terms {
+        for term in &mut fields.terms {
             if !target.kind.can_select(&term.field) {
                 return Err(Status::bad_request(unknown_field(target, &term.field)));
             }
+            // Headers carry the names of the stored version.
+            term.field = target.kind.stored_field(&term.field).to_owned();
         }
         let name = (!target.name.is_empty()).then(|| target.name.clone());
         Ok(Self {

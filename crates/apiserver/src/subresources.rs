@@ -41,7 +41,7 @@ impl ApiServer {
         Ok(created_success())
     }
 
-    /// Deletes a pod, unless a disruption budget forbids it. There are no budgets yet.
+    /// Deletes a pod, unless a disruption budget forbids it. Budgets are stored, but not asked yet.
     pub(crate) async fn evict(
         &self,
         context: &Context,

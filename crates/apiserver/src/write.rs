@@ -127,7 +127,7 @@ impl ApiServer {
 
 /// The header under which an object is stored.
 pub fn header_of(kind: &Kind, object: &Value) -> Header {
-    let parts = stored::header_of(kind, object);
+    let parts = stored::header_of(kind.stored(), object);
     let pairs = |pairs: Vec<(String, String)>| {
         pairs
             .into_iter()

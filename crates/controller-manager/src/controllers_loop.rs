@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use kontiki_api::KINDS;
+use kontiki_api::kinds;
 use kontiki_base::limits;
 use kontiki_base::metrics::METRICS;
 use kontiki_consensus::{Lane, ProposeError};
@@ -67,7 +67,9 @@ struct Loop<B> {
 
 /// Runs until fenced.
 pub async fn run<B: Backend>(backend: B, options: Options, reign: Reign) -> Ended {
-    let resources: Vec<Arc<str>> = KINDS.iter().map(|kind| kind.resource().clone()).collect();
+    let resources: Vec<Arc<str>> = kinds::stored()
+        .map(|kind| kind.resource().clone())
+        .collect();
     let (feed, snapshot) = Feed::start(backend.store(), &resources);
     let mut this = Loop {
         backend,

@@ -10,7 +10,7 @@ use crate::meta::Meta;
 use crate::podspec::json::{ensure, into_object, list, or, or_pointer, text, typed};
 use crate::podspec::path::{Errors, Given, Path};
 use crate::podspec::scaled::SPEC;
-use crate::podspec::{defaults, print, selectors};
+use crate::podspec::{defaults, print, selectors, warnings};
 use crate::{table, time};
 
 use super::job;
@@ -29,6 +29,7 @@ pub static KIND: Kind = Kind {
     hooks: Hooks {
         default,
         validate,
+        warnings: |new, old| warnings::template(new, old, "spec.jobTemplate.spec.template"),
         row,
         ..Hooks::NONE
     },

@@ -2,15 +2,15 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::kind::{Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, metadata_mut};
 use crate::podspec::json::{ensure, int, into_object, or, or_pointer, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
-use crate::podspec::scaled::{self, SPEC};
-use crate::podspec::{defaults, names, print, selectors};
+use crate::podspec::scaled::{self, SPEC, at_most_all, int_or_percent, is_zero};
+use crate::podspec::{defaults, print, selectors, warnings};
 use crate::table;
 
 /// Deployment.
@@ -27,6 +27,7 @@ pub static KIND: Kind = Kind {
         prepare_update,
         validate,
         validate_status,
+        warnings: |new, old| warnings::template(new, old, "spec.template"),
         row,
         ..Hooks::NONE
     },
@@ -127,32 +128,11 @@ fn strategy(errors: &mut Errors, at: &Path<'_>, spec: &DeploymentSpec) {
                 let detail = "may not be 0 when `maxSurge` is 0";
                 errors.invalid(unavailable_at, to_value(unavailable), detail);
             }
-            if percent(unavailable).is_some_and(|percent| percent > 100) {
-                let detail = "must not be greater than 100%";
-                errors.invalid(unavailable_at, to_value(unavailable), detail);
-            }
+            at_most_all(errors, unavailable_at, unavailable);
         }
         (kind, _) => {
             errors.not_supported(at.child("type"), kind, &["Recreate", "RollingUpdate"]);
         }
-    }
-}
-
-fn percent(value: &IntOrString) -> Option<u64> {
-    let IntOrString::String(text) = value else {
-        return None;
-    };
-    text.strip_suffix('%')?.parse().ok()
-}
-
-fn is_zero(value: &IntOrString) -> bool {
-    matches!(value, IntOrString::Int(0)) || percent(value) == Some(0)
-}
-
-fn int_or_percent(errors: &mut Errors, at: Path<'_>, value: &IntOrString) {
-    match value {
-        IntOrString::Int(number) => errors.nonnegative(at, *number),
-        IntOrString::String(text) => errors.invalid_each(at, text, names::percent(text)),
     }
 }
 
@@ -169,11 +149,7 @@ fn validate_status(new: &Value, old: &Value) -> Vec<FieldError> {
             "collisionCount",
         ],
     );
-    let collisions = |object: &Value| object.pointer("/status/collisionCount")?.as_i64();
-    if collisions(old).is_some_and(|old| collisions(new).is_none_or(|new| new < old)) {
-        let at = Path::root("status.collisionCount");
-        errors.invalid(at, json!(collisions(new)), "cannot be decremented");
-    }
+    scaled::collisions_only_grow(&mut errors, new, old);
     errors.0
 }
 
@@ -203,6 +179,7 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn web() -> Value {
         let mut object = json!({

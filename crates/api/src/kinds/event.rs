@@ -1,4 +1,7 @@
-//! Event of the core group (upstream `pkg/registry/core/event`, `legacyValidateEvent`).
+//! Event (upstream `pkg/registry/core/event`). The core group's version is stored; that of `events.k8s.io` is made of
+//! it in `event/events_v1.rs`.
+
+pub mod events_v1;
 
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
@@ -16,32 +19,7 @@ const NOTE_BYTES: usize = 1024;
 pub static KIND: Kind = Kind {
     singular: "event",
     short_names: &["ev"],
-    columns: &[
-        Column::text(
-            "Last Seen",
-            "The time at which the most recent occurrence was recorded.",
-        ),
-        Column::text("Type", "Type of this event (Normal, Warning)."),
-        Column::text(
-            "Reason",
-            "The reason for the transition into the object's current status.",
-        ),
-        Column::text("Object", "The object that this event is about."),
-        Column::text(
-            "Subobject",
-            "The part of the object that this event is about.",
-        )
-        .wide(),
-        Column::text("Source", "The component reporting this event.").wide(),
-        Column::text("Message", "A human-readable description of the status."),
-        Column::text(
-            "First Seen",
-            "The time at which the event was first recorded.",
-        )
-        .wide(),
-        Column::text("Count", "The number of times this event has occurred.").wide(),
-        Column::NAME.wide(),
-    ],
+    columns: COLUMNS,
     selectable: &[
         "involvedObject.kind",
         "involvedObject.namespace",
@@ -57,14 +35,43 @@ pub static KIND: Kind = Kind {
     ],
     name_rule: names::path_segment,
     create_on_update: true,
-    hooks: Hooks {
-        validate,
-        row,
-        fields,
-        ..Hooks::NONE
-    },
+    hooks: HOOKS,
     ..Kind::of::<Event>()
 };
+
+const HOOKS: Hooks = Hooks {
+    validate,
+    row,
+    fields,
+    ..Hooks::NONE
+};
+
+const COLUMNS: &[Column] = &[
+    Column::text(
+        "Last Seen",
+        "The time at which the most recent occurrence was recorded.",
+    ),
+    Column::text("Type", "Type of this event (Normal, Warning)."),
+    Column::text(
+        "Reason",
+        "The reason for the transition into the object's current status.",
+    ),
+    Column::text("Object", "The object that this event is about."),
+    Column::text(
+        "Subobject",
+        "The part of the object that this event is about.",
+    )
+    .wide(),
+    Column::text("Source", "The component reporting this event.").wide(),
+    Column::text("Message", "A human-readable description of the status."),
+    Column::text(
+        "First Seen",
+        "The time at which the event was first recorded.",
+    )
+    .wide(),
+    Column::text("Count", "The number of times this event has occurred.").wide(),
+    Column::NAME.wide(),
+];
 
 fn at<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object
@@ -73,6 +80,7 @@ fn at<'a>(object: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// What all events must say, whatever version they come in (upstream's `legacyValidateEvent`).
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let namespace = Meta::of(new).namespace();
@@ -81,7 +89,8 @@ fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let agrees = match (about, has_time) {
         ("", false) => matches!(namespace, "" | "default"),
         ("", true) => matches!(namespace, "default" | "kube-system"),
-        (about, _) => namespace == about,
+        (about, false) => namespace == about,
+        (_, true) => true,
     };
     if !agrees {
         let detail = "does not match event.namespace";
@@ -94,14 +103,26 @@ fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     if has_time {
         errors.extend(validate_reported(new));
     }
+    let messages = names::dns1123_subdomain(namespace);
+    errors.extend(FieldError::invalid_each("namespace", namespace, messages));
     errors
 }
 
 /// What events of the newer style (with `eventTime`) must say.
 fn validate_reported(event: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    // Upstream tells of the reporter under its newer name.
+    let reporter = at(event, "/reportingComponent");
+    if reporter.is_empty() {
+        errors.push(FieldError::required("reportingController", ""));
+    }
+    let messages = names::qualified_name(reporter);
+    errors.extend(FieldError::invalid_each(
+        "reportingController",
+        reporter,
+        messages,
+    ));
     for (field, max_bytes) in [
-        ("reportingComponent", usize::MAX),
         ("reportingInstance", REPORTER_BYTES),
         ("action", REASON_BYTES),
         ("reason", REASON_BYTES),
@@ -115,15 +136,6 @@ fn validate_reported(event: &Value) -> Vec<FieldError> {
             let detail = format!("can have at most {max_bytes} characters");
             errors.push(FieldError::invalid(field, "", detail));
         }
-    }
-    let reporter = at(event, "/reportingComponent");
-    if !reporter.is_empty() {
-        let messages = names::qualified_name(reporter);
-        errors.extend(FieldError::invalid_each(
-            "reportingComponent",
-            reporter,
-            messages,
-        ));
     }
     errors
 }
@@ -233,7 +245,10 @@ mod tests {
     #[test]
     fn namespaces_agree() {
         let event = json!({"metadata": {"namespace": "a"}, "involvedObject": {"namespace": "b"}});
-        assert_eq!(validate(&event, None).len(), 1);
+        assert_eq!(
+            validate(&event, None)[0].to_string(),
+            "involvedObject.namespace: Invalid value: \"b\": does not match event.namespace"
+        );
         let event = json!({"metadata": {"namespace": "default"}, "involvedObject": {}});
         assert!(validate(&event, None).is_empty());
     }

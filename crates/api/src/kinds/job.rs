@@ -15,7 +15,7 @@ use crate::podspec::json::{
     Fields, child, each, ensure, int, into_object, or, or_pointer, text, typed,
 };
 use crate::podspec::path::Given;
-use crate::podspec::{defaults, print, selectors};
+use crate::podspec::{self, defaults, print, selectors};
 use crate::{table, time};
 
 /// Label with the uid of the Job that made a pod; selectors that the server makes use it.
@@ -26,6 +26,10 @@ pub const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 pub const LEGACY_CONTROLLER_UID_LABEL: &str = "controller-uid";
 /// The older form of [`JOB_NAME_LABEL`].
 pub const LEGACY_JOB_NAME_LABEL: &str = "job-name";
+
+/// Beyond both of these the ranges of failed indexes may not fit into a status.
+const MANY_COMPLETIONS: i64 = 100_000;
+const MUCH_PARALLELISM: i64 = 10_000;
 
 /// Job.
 pub static KIND: Kind = Kind {
@@ -40,6 +44,7 @@ pub static KIND: Kind = Kind {
         prepare_create,
         validate: validate::validate,
         validate_status: status::validate,
+        warnings,
         row,
         fields: |job| {
             vec![(
@@ -142,6 +147,21 @@ fn prepare_create(job: &mut Value) {
     matched
         .entry(CONTROLLER_UID_LABEL)
         .or_insert_with(|| json!(uid));
+}
+
+fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut warnings = podspec::warnings::template(new, old, "spec.template");
+    let is_indexed = text(new, "/spec/completionMode") == "Indexed";
+    if is_indexed
+        && int(new, "/spec/completions") > MANY_COMPLETIONS
+        && int(new, "/spec/parallelism") > MUCH_PARALLELISM
+    {
+        let warning = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism \
+                       higher than 10^4, Kubernetes might not be able to track completedIndexes when a \
+                       big number of indexes fail";
+        warnings.push(warning.to_owned());
+    }
+    warnings
 }
 
 fn row(job: &Value, now_unix_ms: u64) -> Vec<Value> {

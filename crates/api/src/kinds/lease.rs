@@ -21,12 +21,24 @@ pub static KIND: Kind = Kind {
     create_on_update: true,
     unconditional_update: false,
     hooks: Hooks {
+        prepare_create: |lease| drop_coordination(lease, None),
+        prepare_update: |lease, old| drop_coordination(lease, Some(old)),
         validate,
         row,
         ..Hooks::NONE
     },
     ..Kind::of::<Lease>()
 };
+
+/// Coordinated leader election is behind a gate that is off by default: its fields stay only where they were before.
+fn drop_coordination(lease: &mut Value, old: Option<&Value>) {
+    for field in ["strategy", "preferredHolder"] {
+        let was_set = old.is_some_and(|old| !old["spec"][field].is_null());
+        if !was_set && let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove(field);
+        }
+    }
+}
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let number = |field: &str| new.get("spec")?.get(field)?.as_i64();
@@ -69,6 +81,17 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn gated_fields_are_dropped() {
+        let mut lease =
+            json!({"spec": {"strategy": "OldestEmulationVersion", "preferredHolder": "a"}});
+        let old = lease.clone();
+        KIND.prepare_update(&mut lease, &old);
+        assert_eq!(lease["spec"], old["spec"]);
+        KIND.prepare_create(&mut lease);
+        assert_eq!(lease["spec"], json!({}));
+    }
 
     #[test]
     fn numbers_are_bounded() {

@@ -17,6 +17,7 @@ pub use self::update::validate_binding;
 use crate::field_error::FieldError;
 use crate::kind::{Column, Hooks, Kind, Subresource};
 use crate::podspec::json::text;
+use crate::podspec::warnings;
 
 /// Pod.
 pub static KIND: Kind = Kind {
@@ -53,6 +54,7 @@ pub static KIND: Kind = Kind {
         prepare_status: strategy::prepare_status,
         validate,
         validate_status: status::validate,
+        warnings: warnings::pod,
         row: row::cells,
         fields,
         ..Hooks::NONE

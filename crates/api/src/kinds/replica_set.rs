@@ -8,7 +8,7 @@ use crate::kind::{Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{ensure, int, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC};
-use crate::podspec::{defaults, print, selectors};
+use crate::podspec::{defaults, print, selectors, warnings};
 use crate::table;
 
 /// ReplicaSet.
@@ -24,6 +24,7 @@ pub static KIND: Kind = Kind {
         default,
         validate,
         validate_status,
+        warnings: |new, old| warnings::template(new, old, "spec.template"),
         row,
         fields: |object| {
             vec![(

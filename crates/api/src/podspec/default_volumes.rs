@@ -70,7 +70,8 @@ fn downward_item(item: &mut Fields) {
     }
 }
 
-fn network_storage(volume: &mut Fields) {
+/// Fills in the defaults of sources beyond the node, of a pod's volume or a persistent one.
+pub fn network_storage(volume: &mut Fields) {
     if let Some(iscsi) = child(volume, "iscsi") {
         or(iscsi, "iscsiInterface", "default");
     }

@@ -50,30 +50,61 @@ pub fn validate(
 }
 
 fn validate_amount(errors: &mut Errors, at: Path<'_>, name: &str, amount: &Text) {
-    let qualified = names::qualified_name(name);
-    let malformed = !qualified.is_empty();
-    errors.invalid_each(at, name, qualified);
+    container_name(errors, at, name);
+    self::amount(errors, at, name, amount);
+}
+
+/// The name of any resource; tells whether it is one.
+pub fn name(errors: &mut Errors, at: Path<'_>, name: &str) -> bool {
+    let malformed = names::qualified_name(name);
+    if !malformed.is_empty() {
+        errors.invalid_each(at, name, malformed);
+        return false;
+    }
+    if !name.contains('/') && !is_standard(name) {
+        let detail = "must be a standard resource type or fully qualified";
+        errors.invalid(at, name, detail);
+    }
+    true
+}
+
+/// The name of a resource that containers ask for.
+pub fn container_name(errors: &mut Errors, at: Path<'_>, name: &str) {
+    self::name(errors, at, name);
     if !name.contains('/') {
-        if !malformed && !is_standard(name) {
-            errors.invalid(
-                at,
-                name,
-                "must be a standard resource type or fully qualified",
-            );
-        }
         if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !is_hugepages(name) {
             errors.invalid(at, name, "must be a standard resource for containers");
         }
     } else if !is_native(name) && !is_extended(name) {
         errors.invalid(at, name, "doesn't follow extended resource name standard");
     }
+}
+
+/// The amount of a resource: not negative, and whole where the resource is counted.
+pub fn amount(errors: &mut Errors, at: Path<'_>, name: &str, amount: &Text) {
     let Some(value) = parse(amount) else { return };
     if value.sign() < 0 {
         errors.invalid(at, value.to_string(), "must be greater than or equal to 0");
     }
-    if is_extended(name) && !value.is_integer() {
+    if (is_counted(name) || is_extended(name)) && !value.is_integer() {
         errors.invalid(at, value.to_string(), "must be an integer");
     }
+}
+
+/// Whether a resource is a number of objects.
+fn is_counted(name: &str) -> bool {
+    matches!(
+        name,
+        "pods"
+            | "resourcequotas"
+            | "services"
+            | "replicationcontrollers"
+            | "secrets"
+            | "configmaps"
+            | "persistentvolumeclaims"
+            | "services.nodeports"
+            | "services.loadbalancers"
+    )
 }
 
 fn request_fits(
@@ -83,7 +114,7 @@ fn request_fits(
     (name, request): (&str, &Text),
     limit: Option<&Text>,
 ) {
-    let overcommit = is_native(name) && !is_hugepages(name);
+    let overcommit = may_overcommit(name);
     let Some(limit) = limit else {
         if !overcommit {
             errors.required(
@@ -135,7 +166,13 @@ pub fn parse(amount: &Text) -> Option<Quantity> {
     amount.0.parse().ok()
 }
 
-fn is_hugepages(name: &str) -> bool {
+/// Whether requests for a resource may stay below its limit.
+pub fn may_overcommit(name: &str) -> bool {
+    is_native(name) && !is_hugepages(name)
+}
+
+/// Whether a resource is memory in large pages.
+pub fn is_hugepages(name: &str) -> bool {
     name.starts_with("hugepages-")
 }
 

@@ -1,11 +1,12 @@
-//! What Deployment and ReplicaSet have in common: a selector that must match a template, and counts of replicas.
+//! What workloads have in common: a selector that must match a template, counts of replicas, shares of them.
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::path::{Errors, Given, Path, to_value};
-use super::{json, selectors, validate};
+use super::{json, names, selectors, validate};
 
 /// The path of a spec.
 pub const SPEC: Path<'static> = Path::root("spec");
@@ -45,14 +46,78 @@ pub fn template(
     };
     template_matches(errors, &at, template, selector);
     validate::template(errors, &at, template);
+    always_running(errors, &at, template, "ReplicaSet");
+}
+
+/// The pods of a workload of that `kind` run until they are deleted.
+pub fn always_running(errors: &mut Errors, at: &Path<'_>, template: &PodTemplateSpec, kind: &str) {
     let Some(spec) = &template.spec else { return };
     if spec.restart_policy.given() != "Always" {
         let at = at.child("spec.restartPolicy");
         errors.not_supported(at, spec.restart_policy.given(), &["Always"]);
     }
     if spec.active_deadline_seconds.is_some() {
-        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.forbidden(at.child("spec.activeDeadlineSeconds"), detail);
+    }
+}
+
+/// A disk that many pods mount has to be read-only.
+pub fn read_only_disks(errors: &mut Errors, at: &Path<'_>, template: &PodTemplateSpec) {
+    let list = at.child("spec.volumes");
+    let volumes = template
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volumes.as_ref());
+    for (i, volume) in volumes.into_iter().flatten().enumerate() {
+        let disk = volume.gce_persistent_disk.as_ref();
+        if disk.is_some_and(|disk| disk.read_only != Some(true)) {
+            let detail = "must be true for replicated pods > 1; GCE PD can only be mounted on multiple \
+                          machines if it is read-only";
+            let at = list.index(i);
+            errors.invalid(at.child("gcePersistentDisk.readOnly"), false, detail);
+        }
+    }
+}
+
+/// A share of all as a number of percents.
+pub fn percent(value: &IntOrString) -> Option<u64> {
+    let IntOrString::String(text) = value else {
+        return None;
+    };
+    text.strip_suffix('%')?.parse().ok()
+}
+
+/// Whether a number or share is none.
+pub fn is_zero(value: &IntOrString) -> bool {
+    matches!(value, IntOrString::Int(0)) || percent(value) == Some(0)
+}
+
+/// A number of pods or a share of all.
+pub fn int_or_percent(errors: &mut Errors, at: Path<'_>, value: &IntOrString) {
+    match value {
+        IntOrString::Int(number) => errors.nonnegative(at, *number),
+        IntOrString::String(text) => errors.invalid_each(at, text, names::percent(text)),
+    }
+}
+
+/// A share of all is no more than all.
+pub fn at_most_all(errors: &mut Errors, at: Path<'_>, value: &IntOrString) {
+    if percent(value).is_some_and(|percent| percent > 100) {
+        errors.invalid(at, to_value(value), "must not be greater than 100%");
+    }
+}
+
+/// The count of name collisions only grows.
+pub fn collisions_only_grow(errors: &mut Errors, new: &Value, old: &Value) {
+    let collisions = |object: &Value| object.pointer("/status/collisionCount")?.as_i64();
+    if collisions(old).is_some_and(|old| collisions(new).is_none_or(|new| new < old)) {
+        let at = Path::root("status.collisionCount");
+        errors.invalid(
+            at,
+            collisions(new).unwrap_or_default(),
+            "cannot be decremented",
+        );
     }
 }
 

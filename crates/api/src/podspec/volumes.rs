@@ -1,7 +1,7 @@
 //! Validation of a pod's volumes.
 //!
-//! Sources that a node here can provide are checked in full. Of the many that need a vendor's driver, only their
-//! presence and number count: their own fields are the driver's business.
+//! Sources that a node here can provide are checked in full, the many that need a vendor's driver for the fields that
+//! they cannot do without (`sources`).
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::{
 use serde_json::Value;
 
 use super::env::{VOLUME_FIELDS, field_selector, resource_selector};
-use super::names;
 use super::path::{Errors, Given, Path, to_value};
+use super::{names, sources};
 
 /// The volumes of a pod by name.
 pub type Volumes<'a> = BTreeMap<&'a str, &'a Volume>;
@@ -50,12 +50,15 @@ fn source(errors: &mut Errors, at: &Path<'_>, volume: &Volume, pod: &str) {
     let Value::Object(fields) = to_value(volume) else {
         return;
     };
-    let mut sources = fields.keys().filter(|key| *key != "name");
-    if sources.next().is_none() {
+    let mut given = fields.keys().filter(|key| *key != "name");
+    if given.next().is_none() {
         errors.required(*at, "must specify a volume type");
     }
-    for extra in sources {
+    for extra in given {
         errors.forbidden(at.child(extra), "may not specify more than 1 volume type");
+    }
+    for (field, source) in fields.iter().filter(|(_, source)| source.is_object()) {
+        sources::validate(errors, &at.child(field), field, source);
     }
     if let Some(host_path) = &volume.host_path {
         let at = at.child("hostPath");
@@ -105,21 +108,6 @@ fn source(errors: &mut Errors, at: &Path<'_>, volume: &Volume, pod: &str) {
     if let Some(projected) = &volume.projected {
         validate_projected(errors, &at.child("projected"), projected);
     }
-    if let Some(nfs) = &volume.nfs {
-        let at = at.child("nfs");
-        if nfs.server.is_empty() {
-            errors.required(at.child("server"), "");
-        }
-        if nfs.path.is_empty() {
-            errors.required(at.child("path"), "");
-        } else if !nfs.path.starts_with('/') {
-            errors.invalid(
-                at.child("path"),
-                nfs.path.as_str(),
-                "must be an absolute path",
-            );
-        }
-    }
     if let Some(csi) = &volume.csi
         && csi.driver.is_empty()
     {
@@ -151,7 +139,8 @@ fn source(errors: &mut Errors, at: &Path<'_>, volume: &Volume, pod: &str) {
     }
 }
 
-fn host_path_type(errors: &mut Errors, at: Path<'_>, kind: Option<&str>) {
+/// The type of a path on the node.
+pub fn host_path_type(errors: &mut Errors, at: Path<'_>, kind: Option<&str>) {
     const TYPES: &[&str] = &[
         "",
         "BlockDevice",

@@ -13,6 +13,7 @@ use crate::errors::{already_exists, namespace_not_found, namespace_terminating};
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::services;
+use crate::versions;
 use crate::write::{Draft, field_manager, generated_name, namespace_check, refusal};
 
 /// Attempts to find a generated name that is free, or an address; upstream's `maxNameGenerationCreateAttempts`.
@@ -44,18 +45,19 @@ impl ApiServer {
         let (manager, now) = (field_manager(context, options)?, self.now_text());
         self.writer(target, &manager, &now)
             .update(None, &mut object);
+        target.kind.to_stored(&mut object);
         let answer = self
             .create_object(context, target, object, options.dry_run, &mut warnings)
             .await?;
         Ok(Written {
-            object: answer,
+            object: versions::answer(target.kind, answer),
             created: true,
             accepted: false,
             warnings,
         })
     }
 
-    /// From a defaulted, tracked object to a stored one.
+    /// From a defaulted, tracked object in the form to store to a stored one.
     pub(crate) async fn create_object(
         &self,
         context: &Context,

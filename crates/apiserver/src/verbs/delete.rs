@@ -22,6 +22,7 @@ use crate::options::{
 };
 use crate::server::ApiServer;
 use crate::services;
+use crate::versions;
 use crate::write::{Draft, refusal, written};
 
 /// Kinds whose deletion answers with the object (upstream's `ReturnDeletedObject`).
@@ -44,7 +45,11 @@ impl ApiServer {
         options: &DeleteOptions,
     ) -> Result<Written, Status> {
         authorize(context, "delete", target)?;
-        self.delete_unchecked(context, target, options).await
+        let written = self.delete_unchecked(context, target, options).await?;
+        Ok(Written {
+            object: versions::answer(target.kind, written.object),
+            ..written
+        })
     }
 
     /// Deletes all that the list options select; answers what was selected.
@@ -70,7 +75,7 @@ impl ApiServer {
                 deleted => drop(deleted?),
             }
         }
-        Ok(page)
+        Ok(versions::page(target.kind, page))
     }
 
     pub(crate) async fn delete_unchecked(

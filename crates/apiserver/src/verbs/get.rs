@@ -12,6 +12,7 @@ use crate::options::{Answer, Context, GetOptions, Target};
 use crate::revision::Wanted;
 use crate::scale;
 use crate::server::ApiServer;
+use crate::versions;
 
 impl ApiServer {
     /// Reads one object or subresource.
@@ -31,7 +32,10 @@ impl ApiServer {
         let object = object.ok_or_else(|| not_found(target))?;
         match target.subresource {
             Some(Subresource::Scale) => Ok(Answer::Rendered(scale::of(target.kind, &object)?)),
-            _ => Ok(Answer::Object(self.with_heartbeat(object))),
+            _ => {
+                let object = versions::object(target.kind, object);
+                Ok(Answer::Object(self.with_heartbeat(object)))
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::page_token::PageToken;
 use crate::revision::Wanted;
 use crate::selection::{Selection, forbidden_option};
 use crate::server::ApiServer;
+use crate::versions;
 
 const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start \
                        a new list without the continue parameter, or use the continue token in this response to \
@@ -32,10 +33,11 @@ impl ApiServer {
         options: &ListOptions,
     ) -> Result<Page, Status> {
         authorize(context, "list", target)?;
-        self.list_unchecked(context, target, options).await
+        let page = self.list_unchecked(context, target, options).await?;
+        Ok(versions::page(target.kind, page))
     }
 
-    /// `list` for a verb that has its own authorization.
+    /// `list` for a verb that has its own authorization; items as they are stored.
     pub(crate) async fn list_unchecked(
         &self,
         context: &Context,

@@ -14,6 +14,7 @@ use crate::options::{Answer, Context, PatchType, Target, WriteOptions, Written};
 use crate::patch::{json, merge, strategic};
 use crate::server::ApiServer;
 use crate::verbs::update::deduplicated;
+use crate::versions;
 use crate::write::{field_manager, written};
 
 impl ApiServer {
@@ -46,7 +47,7 @@ impl ApiServer {
         }
         let modified = self
             .modify(context, target, options.dry_run, |old, _| {
-                let mut new = old.clone();
+                let mut new = versions::tree(target.kind, old).into_owned();
                 apply_patch(target, patch, &mut new, &body.value)?;
                 let is_pinned = pins(patch, &body.value);
                 let new = self.redecode(target, new, &body.duplicates, options, &mut warnings)?;
@@ -58,7 +59,8 @@ impl ApiServer {
                 })
             })
             .await?;
-        Ok(written(modified.answer, deduplicated(warnings)))
+        let answer = versions::answer(target.kind, modified.answer);
+        Ok(written(answer, deduplicated(warnings)))
     }
 
     /// A patched tree has to be an object of its kind again.
@@ -118,7 +120,8 @@ impl ApiServer {
                 {
                     Err(status) if status.reason == Reason::AlreadyExists => continue,
                     created => {
-                        let (object, created) = (created?, true);
+                        let object = versions::answer(target.kind, created?);
+                        let created = true;
                         return Ok(Written {
                             object,
                             created,
@@ -131,7 +134,8 @@ impl ApiServer {
             let modified = self
                 .modify(context, target, options.dry_run, |old, _| {
                     let writer = self.writer(target, &manager, &now);
-                    let mut new = writer.apply(Some(old), &config, force)?;
+                    let live = versions::tree(target.kind, old);
+                    let mut new = writer.apply(Some(&live), &config, force)?;
                     let is_pinned = pins(PatchType::Apply { force }, &config);
                     target.kind.default(&mut new);
                     let change = self.admit_update(target, old, new, None, &mut warnings)?;
@@ -141,7 +145,8 @@ impl ApiServer {
                     })
                 })
                 .await?;
-            return Ok(written(modified.answer, deduplicated(warnings)));
+            let answer = versions::answer(target.kind, modified.answer);
+            return Ok(written(answer, deduplicated(warnings)));
         }
     }
 
@@ -167,6 +172,7 @@ impl ApiServer {
             .writer(target, manager, &now)
             .apply(None, config, true)?;
         target.kind.default(&mut new);
+        target.kind.to_stored(&mut new);
         self.create_object(context, target, new, options.dry_run, warnings)
             .await
     }

@@ -1,9 +1,10 @@
 //! Update: PUT of a whole object, or of its status, scale or finalizers.
 
-use kontiki_api::Subresource;
+use kontiki_api::field_error::{FieldError, invalid_status};
 use kontiki_api::managed_fields::Writer;
-use kontiki_api::meta::Meta;
-use kontiki_base::status::Status;
+use kontiki_api::meta::{Meta, metadata_mut};
+use kontiki_api::{Kind, Subresource};
+use kontiki_base::status::{Reason, Status};
 use serde_json::Value;
 
 use crate::authz::authorize;
@@ -11,9 +12,10 @@ use crate::body::Body;
 use crate::decode::{decode, match_name, match_namespace};
 use crate::errors::{MODIFIED, conflict};
 use crate::modify::Change;
-use crate::options::{Context, Target, WriteOptions, Written};
+use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::services;
+use crate::versions;
 use crate::write::{field_manager, written};
 
 impl ApiServer {
@@ -36,16 +38,64 @@ impl ApiServer {
         target.kind.default(&mut object);
         let (manager, now) = (field_manager(context, options)?, self.now_text());
         self.catch_up(Meta::of(&object).resource_version()).await;
+        if target.subresource.is_none()
+            && target.kind.create_on_update
+            && let Some(created) = self
+                .create_by_update(context, target, &object, &manager, options, &mut warnings)
+                .await?
+        {
+            let warnings = deduplicated(warnings);
+            return Ok(Written {
+                created: true,
+                ..written(created, warnings)
+            });
+        }
+        let is_conditional = !Meta::of(&object).resource_version().is_empty();
         let modified = self
             .modify(context, target, options.dry_run, |old, _| {
+                if !is_conditional && !target.kind.unconditional_update {
+                    return Err(unconditional(target.kind, &target.name));
+                }
                 let writer = self.writer(target, &manager, &now);
                 self.admit_update(target, old, object.clone(), Some(&writer), &mut warnings)
             })
             .await?;
-        Ok(written(modified.answer, deduplicated(warnings)))
+        let answer = versions::answer(target.kind, modified.answer);
+        Ok(written(answer, deduplicated(warnings)))
+    }
+
+    /// Makes the object that a PUT names when nothing is there; none when something is.
+    async fn create_by_update(
+        &self,
+        context: &Context,
+        target: &Target,
+        object: &Value,
+        manager: &str,
+        options: &WriteOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Answer>, Status> {
+        match self.current(context, target).await {
+            Err(status) if status.reason == Reason::NotFound => {}
+            found => return found.map(|_| None),
+        }
+        authorize(context, "create", target)?;
+        let mut object = object.clone();
+        metadata_mut(&mut object).remove("resourceVersion");
+        let now = self.now_text();
+        self.writer(target, manager, &now).update(None, &mut object);
+        target.kind.to_stored(&mut object);
+        let created = self
+            .create_object(context, target, object, options.dry_run, warnings)
+            .await;
+        match created {
+            // Someone was faster: there is something to update now.
+            Err(status) if status.reason == Reason::AlreadyExists => Ok(None),
+            created => Ok(Some(versions::answer(target.kind, created?))),
+        }
     }
 
     /// The road of a new tree over an old one, whatever verb made it. `writer` is none when it is tracked already.
+    /// The old tree is stored, the new one in the version of the target.
     pub(crate) fn admit_update(
         &self,
         target: &Target,
@@ -61,8 +111,9 @@ impl ApiServer {
             return Err(conflict(kind, &target.name, MODIFIED));
         }
         if let Some(writer) = writer {
-            writer.update(Some(old), &mut new);
+            writer.update(Some(&versions::tree(kind, old)), &mut new);
         }
+        kind.to_stored(&mut new);
         let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {
@@ -89,6 +140,14 @@ impl ApiServer {
             is_pinned,
         })
     }
+}
+
+/// Some kinds are not overwritten by who has not seen them.
+fn unconditional(kind: &Kind, name: &str) -> Status {
+    let detail = "must be specified for an update";
+    let error = FieldError::invalid("metadata.resourceVersion", 0, detail);
+    // Upstream has the resource where the kind belongs.
+    invalid_status(kind.group, kind.plural, name, &[error])
 }
 
 /// A body that names a uid means that very object.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use kontiki_base::limits;
 use kontiki_base::metrics::METRICS;
@@ -24,6 +25,7 @@ use crate::options::{Context, Target, WatchEvent, WatchOptions};
 use crate::revision::Wanted;
 use crate::selection::{Selection, forbidden_option};
 use crate::server::{ApiServer, Inner};
+use crate::versions;
 
 /// Events of a watch; ends after a failure or at the timeout.
 pub type WatchStream = BoxStream<'static, Result<WatchEvent, Status>>;
@@ -83,7 +85,13 @@ impl ApiServer {
             bookmarks: options.bookmarks,
             timeout,
         };
-        Ok(Box::pin(stream(place, follow, cursor, plan)))
+        let events = stream(place, follow, cursor, plan);
+        let kind = target.kind;
+        if kind.is_stored() {
+            return Ok(Box::pin(events));
+        }
+        let shown = events.map(move |event| event.map(|event| versions::event(kind, event)));
+        Ok(Box::pin(shown))
     }
 }
 

@@ -12,6 +12,7 @@ mod patching;
 mod pods;
 mod services;
 mod updating;
+mod versions;
 mod watching;
 
 use kontiki_apiserver::testing::admin;

@@ -144,3 +144,23 @@ async fn a_dry_run_changes_nothing() {
     assert_eq!(written.object.value()["spec"]["replicas"], 5);
     assert_eq!(get(&server, &web).await.unwrap(), old);
 }
+
+#[tokio::test]
+async fn a_put_creates_where_the_kind_allows_it() {
+    let server = testing::server().await;
+    let lease = object("leases.coordination.k8s.io", "default", "l");
+    let made = put(&server, &lease, json!({"spec": {"holderIdentity": "a"}}))
+        .await
+        .unwrap();
+    assert_eq!(made["spec"]["holderIdentity"], "a");
+    let again = json!({"spec": {"holderIdentity": "b"}});
+    let refused = put(&server, &lease, again).await.unwrap_err();
+    assert_eq!(
+        refused.message,
+        "leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be \
+         specified for an update"
+    );
+    let map = object("configmaps", "default", "m");
+    let refused = put(&server, &map, json!({"data": {}})).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::NotFound);
+}
