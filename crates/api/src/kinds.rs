@@ -21,10 +21,13 @@ pub mod lease;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod priority_class;
 pub mod replica_set;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// All kinds, in the order of discovery.
 pub static KINDS: &[&Kind] = &[
@@ -41,6 +44,7 @@ pub static KINDS: &[&Kind] = &[
     &replica_set::KIND,
     &cron_job::KIND,
     &job::KIND,
+    &priority_class::KIND,
     &lease::KIND,
     &endpoint_slice::KIND,
 ];

@@ -4,6 +4,7 @@
 //! Deliberately absent: I/O, clocks, the store. Objects are `serde_json::Value`s here; typed structs
 //! (`k8s_openapi`) live only inside defaulting and validation.
 
+pub mod admission;
 pub mod cron;
 pub mod discovery;
 pub mod field_error;

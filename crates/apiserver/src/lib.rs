@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
+mod admission;
 pub mod authn;
 mod authz;
 pub mod backend;

@@ -83,7 +83,7 @@ pub(crate) fn field_manager(context: &Context, options: &WriteOptions) -> Result
 /// What a way of writing resets, hence no manager owns through it.
 fn reset_fields(kind: &Kind, subresource: Option<Subresource>) -> FieldSet {
     match subresource {
-        Some(Subresource::Status) => fields(&[&["spec"]]),
+        Some(Subresource::Status | Subresource::Approval) => fields(&[&["spec"]]),
         None if kind.has_status() => fields(&[&["status"]]),
         _ => FieldSet::default(),
     }

@@ -6,6 +6,7 @@ use crate::Controller;
 pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::namespace::Bootstrap,
     &crate::namespace::NamespaceController,
+    &crate::priority_classes::PriorityClasses,
     &crate::service_account::ServiceAccountController,
     &crate::root_ca::RootCa,
     &crate::kubernetes_service::KubernetesService,

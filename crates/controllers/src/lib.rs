@@ -25,6 +25,7 @@ mod owned;
 mod plan;
 mod pod_gc;
 mod pods;
+mod priority_classes;
 mod replica_set;
 mod root_ca;
 mod selector;

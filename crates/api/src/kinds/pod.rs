@@ -44,6 +44,7 @@ pub static KIND: Kind = Kind {
     graceful_delete: true,
     hooks: Hooks {
         default: strategy::default,
+        admit: admission::priority,
         prepare_create: strategy::prepare_create,
         prepare_status: strategy::prepare_status,
         validate,

@@ -39,7 +39,8 @@ impl ApiServer {
         let modified = self
             .modify(context, target, options.dry_run, |old, _| {
                 let writer = self.writer(target, &manager, &now);
-                self.admit_update(target, old, object.clone(), Some(&writer), &mut warnings)
+                let new = object.clone();
+                self.admit_update(context, target, old, new, Some(&writer), &mut warnings)
             })
             .await?;
         Ok(written(modified.answer, deduplicated(warnings)))
@@ -48,6 +49,7 @@ impl ApiServer {
     /// The road of a new tree over an old one, whatever verb made it. `writer` is none when it is tracked already.
     pub(crate) fn admit_update(
         &self,
+        context: &Context,
         target: &Target,
         old: &Value,
         mut new: Value,
@@ -63,11 +65,16 @@ impl ApiServer {
         if let Some(writer) = writer {
             writer.update(Some(old), &mut new);
         }
+        self.admit(context, target, &mut new, Some(old))?;
         let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {
                 kind.prepare_status(&mut new, old);
                 kind.validate_status(&new, old)
+            }
+            Some(Subresource::Approval) => {
+                kind.prepare_approval(&mut new, old);
+                kind.validate_approval(&new, old)
             }
             Some(Subresource::Finalize) => {
                 new = with_finalizers(old, &new);

@@ -314,3 +314,17 @@ fn a_silent_node_is_tainted_and_evicted_from_but_not_when_all_are_silent() {
         .any(|it| it["effect"] == "NoExecute");
     assert!(!evicting, "everything is dark: nobody is evicted");
 }
+
+#[test]
+fn pods_of_an_unknown_priority_class_are_refused_until_there_is_one() {
+    let mut world = with_node();
+    let mut web = deployment("web", 1, "nginx");
+    web["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+    world.create("deployments.apps", web);
+    world.settle();
+    assert!(world.list("pods", "default").is_empty());
+    let class = json!({"metadata": {"name": "high"}, "value": 1000});
+    world.create("priorityclasses.scheduling.k8s.io", class);
+    world.settle();
+    assert_eq!(world.list("pods", "default")[0]["spec"]["priority"], 1000);
+}
