@@ -16,9 +16,13 @@ pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod ingress;
+pub mod ingress_class;
+pub mod ip_address;
 pub mod job;
 pub mod lease;
 pub mod namespace;
+pub mod network_policy;
 pub mod node;
 pub mod pod;
 pub mod priority_class;
@@ -26,6 +30,7 @@ pub mod replica_set;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub mod service_cidr;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -44,6 +49,11 @@ pub static KINDS: &[&Kind] = &[
     &replica_set::KIND,
     &cron_job::KIND,
     &job::KIND,
+    &ingress::KIND,
+    &ingress_class::KIND,
+    &ip_address::KIND,
+    &network_policy::KIND,
+    &service_cidr::KIND,
     &priority_class::KIND,
     &lease::KIND,
     &endpoint_slice::KIND,

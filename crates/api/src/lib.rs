@@ -8,6 +8,7 @@ pub mod admission;
 pub mod cron;
 pub mod discovery;
 pub mod field_error;
+pub mod ip;
 pub mod kind;
 pub mod kinds;
 pub mod meta;

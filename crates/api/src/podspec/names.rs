@@ -82,6 +82,32 @@ pub fn unix_id(id: i64) -> Vec<String> {
     vec![range_error(0, i32::MAX.into())]
 }
 
+/// A name that is a segment of a URL, and is needed.
+pub fn required_segment(errors: &mut Errors, at: Path<'_>, value: &str) {
+    if value.is_empty() {
+        errors.required(at, "");
+    } else {
+        errors.invalid_each(at, value, meta::names::path_segment(value, false));
+    }
+}
+
+/// A domain and a path, such as `acme.io/foo`.
+pub fn domain_prefixed_path(errors: &mut Errors, at: Path<'_>, text: &str) {
+    let (domain, path) = match text.split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => (domain, path),
+        _ => {
+            let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            return errors.invalid(at, text, detail);
+        }
+    };
+    errors.invalid_each(at, domain, dns1123_subdomain(domain));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !path.bytes().all(allowed) {
+        let regex = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+        errors.invalid(at, path, regex_error("Invalid path", regex, &[]));
+    }
+}
+
 /// A percentage.
 pub fn percent(text: &str) -> Vec<String> {
     let digits = text.strip_suffix('%').unwrap_or_default();

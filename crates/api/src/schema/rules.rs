@@ -129,6 +129,9 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.discovery.v1", &[
         ("Endpoint", "addresses", SET),
     ]),
+    ("io.k8s.api.networking.v1", &[
+        ("ServiceCIDRStatus", "conditions", map(&["type"], "type")),
+    ]),
     ("io.k8s.apimachinery.pkg.apis.meta.v1", &[
         ("ObjectMeta", "ownerReferences", map(&["uid"], "uid")),
         ("ObjectMeta", "finalizers", SET_MERGE),
@@ -151,6 +154,7 @@ static ATOMIC_STRUCTS: &[&str] = &[
     "io.k8s.api.core.v1.LocalObjectReference",
     "io.k8s.api.core.v1.TypedLocalObjectReference",
     "io.k8s.api.discovery.v1.EndpointPort",
+    "io.k8s.api.networking.v1.ServiceBackendPort",
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",
 ];
