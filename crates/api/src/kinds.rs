@@ -12,6 +12,9 @@ pub use crate::kind::{Column, Gvk, Hooks, Kind, Subresource};
 
 pub mod config_map;
 pub mod cron_job;
+pub mod csi_driver;
+pub mod csi_node;
+pub mod csi_storage_capacity;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
@@ -27,12 +30,16 @@ pub mod node;
 pub mod pod;
 pub mod priority_class;
 pub mod replica_set;
+pub mod runtime_class;
 pub mod secret;
 pub mod service;
 pub mod service_account;
 pub mod service_cidr;
+pub mod storage_class;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod volume_attachment;
+pub mod volume_attributes_class;
 
 /// All kinds, in the order of discovery.
 pub static KINDS: &[&Kind] = &[
@@ -54,8 +61,15 @@ pub static KINDS: &[&Kind] = &[
     &ip_address::KIND,
     &network_policy::KIND,
     &service_cidr::KIND,
+    &csi_driver::KIND,
+    &csi_node::KIND,
+    &csi_storage_capacity::KIND,
+    &storage_class::KIND,
+    &volume_attachment::KIND,
+    &volume_attributes_class::KIND,
     &priority_class::KIND,
     &lease::KIND,
+    &runtime_class::KIND,
     &endpoint_slice::KIND,
 ];
 

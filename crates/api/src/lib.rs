@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod cron;
+mod deprecated_labels;
 pub mod discovery;
 pub mod field_error;
 pub mod ip;

@@ -108,6 +108,18 @@ pub fn domain_prefixed_path(errors: &mut Errors, at: Path<'_>, text: &str) {
     }
 }
 
+/// The name of a CSI driver.
+pub fn csi_driver(errors: &mut Errors, at: Path<'_>, name: &str) {
+    const MAX_BYTES: usize = 63;
+    if name.is_empty() {
+        errors.required(at, "");
+    }
+    if name.len() > MAX_BYTES {
+        errors.too_long(at, MAX_BYTES);
+    }
+    errors.invalid_each(at, name, dns1123_subdomain(&name.to_lowercase()));
+}
+
 /// A percentage.
 pub fn percent(text: &str) -> Vec<String> {
     let digits = text.strip_suffix('%').unwrap_or_default();

@@ -132,6 +132,13 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.networking.v1", &[
         ("ServiceCIDRStatus", "conditions", map(&["type"], "type")),
     ]),
+    ("io.k8s.api.node.v1", &[
+        ("Scheduling", "nodeSelector", ATOMIC_MAP),
+    ]),
+    ("io.k8s.api.storage.v1", &[
+        ("CSIDriverSpec", "volumeLifecycleModes", SET),
+        ("CSINodeSpec", "drivers", map(&["name"], "name")),
+    ]),
     ("io.k8s.apimachinery.pkg.apis.meta.v1", &[
         ("ObjectMeta", "ownerReferences", map(&["uid"], "uid")),
         ("ObjectMeta", "finalizers", SET_MERGE),
@@ -153,6 +160,7 @@ static ATOMIC_STRUCTS: &[&str] = &[
     "io.k8s.api.core.v1.ObjectReference",
     "io.k8s.api.core.v1.LocalObjectReference",
     "io.k8s.api.core.v1.TypedLocalObjectReference",
+    "io.k8s.api.core.v1.TopologySelectorTerm",
     "io.k8s.api.discovery.v1.EndpointPort",
     "io.k8s.api.networking.v1.ServiceBackendPort",
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
