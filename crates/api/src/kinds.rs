@@ -10,6 +10,7 @@ use crate::schema::Schema;
 
 pub use crate::kind::{Column, Gvk, Hooks, Kind, Subresource};
 
+pub mod certificate_signing_request;
 pub mod config_map;
 pub mod cron_job;
 pub mod csi_driver;
@@ -56,6 +57,7 @@ pub static KINDS: &[&Kind] = &[
     &replica_set::KIND,
     &cron_job::KIND,
     &job::KIND,
+    &certificate_signing_request::KIND,
     &ingress::KIND,
     &ingress_class::KIND,
     &ip_address::KIND,

@@ -129,6 +129,9 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.discovery.v1", &[
         ("Endpoint", "addresses", SET),
     ]),
+    ("io.k8s.api.certificates.v1", &[
+        ("CertificateSigningRequestStatus", "conditions", map_only(&["type"])),
+    ]),
     ("io.k8s.api.networking.v1", &[
         ("ServiceCIDRStatus", "conditions", map(&["type"], "type")),
     ]),
