@@ -25,6 +25,7 @@ pub mod ingress_class;
 pub mod ip_address;
 pub mod job;
 pub mod lease;
+pub mod mutating_webhook_configuration;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
@@ -39,6 +40,9 @@ pub mod service_cidr;
 pub mod storage_class;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod validating_admission_policy;
+pub mod validating_admission_policy_binding;
+pub mod validating_webhook_configuration;
 pub mod volume_attachment;
 pub mod volume_attributes_class;
 
@@ -69,6 +73,10 @@ pub static KINDS: &[&Kind] = &[
     &storage_class::KIND,
     &volume_attachment::KIND,
     &volume_attributes_class::KIND,
+    &mutating_webhook_configuration::KIND,
+    &validating_admission_policy::KIND,
+    &validating_admission_policy_binding::KIND,
+    &validating_webhook_configuration::KIND,
     &priority_class::KIND,
     &lease::KIND,
     &runtime_class::KIND,

@@ -5,6 +5,8 @@
 //! (`k8s_openapi`) live only inside defaulting and validation.
 
 pub mod admission;
+mod admissionspec;
+mod conditions;
 pub mod cron;
 mod deprecated_labels;
 pub mod discovery;

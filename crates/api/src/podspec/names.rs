@@ -108,6 +108,19 @@ pub fn domain_prefixed_path(errors: &mut Errors, at: Path<'_>, text: &str) {
     }
 }
 
+/// A domain of at least three parts, such as the name of a webhook.
+pub fn fully_qualified(errors: &mut Errors, at: Path<'_>, name: &str) {
+    let messages = dns1123_subdomain(name);
+    if name.is_empty() {
+        errors.required(at, "");
+    } else if !messages.is_empty() {
+        errors.invalid(at, name, messages.join(","));
+    } else if name.split('.').count() < 3 {
+        let detail = "should be a domain with at least three segments separated by dots";
+        errors.invalid(at, name, detail);
+    }
+}
+
 /// The name of a CSI driver.
 pub fn csi_driver(errors: &mut Errors, at: Path<'_>, name: &str) {
     const MAX_BYTES: usize = 63;

@@ -129,6 +129,16 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.discovery.v1", &[
         ("Endpoint", "addresses", SET),
     ]),
+    ("io.k8s.api.admissionregistration.v1", &[
+        ("ValidatingAdmissionPolicyStatus", "conditions", map_only(&["type"])),
+        ("ValidatingAdmissionPolicySpec", "matchConditions", map(&["name"], "name")),
+        ("ValidatingAdmissionPolicySpec", "variables", map(&["name"], "name")),
+        ("ValidatingAdmissionPolicyBindingSpec", "validationActions", SET),
+        ("ValidatingWebhookConfiguration", "webhooks", map(&["name"], "name")),
+        ("MutatingWebhookConfiguration", "webhooks", map(&["name"], "name")),
+        ("ValidatingWebhook", "matchConditions", map(&["name"], "name")),
+        ("MutatingWebhook", "matchConditions", map(&["name"], "name")),
+    ]),
     ("io.k8s.api.certificates.v1", &[
         ("CertificateSigningRequestStatus", "conditions", map_only(&["type"])),
     ]),
@@ -150,6 +160,11 @@ static RULES: &[(&str, &[Row])] = &[
 
 /// Structs that are one value to server-side apply.
 static ATOMIC_STRUCTS: &[&str] = &[
+    "io.k8s.api.admissionregistration.v1.ParamKind",
+    "io.k8s.api.admissionregistration.v1.Variable",
+    "io.k8s.api.admissionregistration.v1.ParamRef",
+    "io.k8s.api.admissionregistration.v1.MatchResources",
+    "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations",
     "io.k8s.api.core.v1.SecretReference",
     "io.k8s.api.core.v1.FileKeySelector",
     "io.k8s.api.core.v1.ObjectFieldSelector",
