@@ -20,6 +20,7 @@ pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod flow_schema;
 pub mod ingress;
 pub mod ingress_class;
 pub mod ip_address;
@@ -31,6 +32,7 @@ pub mod network_policy;
 pub mod node;
 pub mod pod;
 pub mod priority_class;
+pub mod priority_level_configuration;
 pub mod replica_set;
 pub mod runtime_class;
 pub mod secret;
@@ -81,6 +83,8 @@ pub static KINDS: &[&Kind] = &[
     &lease::KIND,
     &runtime_class::KIND,
     &endpoint_slice::KIND,
+    &flow_schema::KIND,
+    &priority_level_configuration::KIND,
 ];
 
 /// What is computed once per kind.

@@ -11,6 +11,7 @@ pub mod cron;
 mod deprecated_labels;
 pub mod discovery;
 pub mod field_error;
+pub mod flowcontrol;
 pub mod ip;
 pub mod kind;
 pub mod kinds;

@@ -13,6 +13,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event_ttl;
+mod flow_control;
 mod garbage_collector;
 mod hash;
 mod job;

@@ -142,6 +142,16 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.certificates.v1", &[
         ("CertificateSigningRequestStatus", "conditions", map_only(&["type"])),
     ]),
+    ("io.k8s.api.flowcontrol.v1", &[
+        ("ResourcePolicyRule", "verbs", SET),
+        ("ResourcePolicyRule", "apiGroups", SET),
+        ("ResourcePolicyRule", "resources", SET),
+        ("ResourcePolicyRule", "namespaces", SET),
+        ("NonResourcePolicyRule", "verbs", SET),
+        ("NonResourcePolicyRule", "nonResourceURLs", SET),
+        ("FlowSchemaStatus", "conditions", map(&["type"], "type")),
+        ("PriorityLevelConfigurationStatus", "conditions", map(&["type"], "type")),
+    ]),
     ("io.k8s.api.networking.v1", &[
         ("ServiceCIDRStatus", "conditions", map(&["type"], "type")),
     ]),
