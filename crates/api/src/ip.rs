@@ -153,6 +153,22 @@ pub fn strict_cidr_messages(text: &str) -> Vec<String> {
     )]
 }
 
+/// What is wrong with an address and the length of its network's prefix, such as `192.168.1.5/24`.
+pub fn interface_messages(text: &str) -> Vec<String> {
+    let Some(cidr) = Cidr::parse(text) else {
+        let message = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+        return vec![message.to_owned()];
+    };
+    let canonical = format!("{}/{}", cidr.ip, cidr.prefix);
+    if canonical == text {
+        return Vec::new();
+    }
+    vec![format!(
+        "must be in canonical form ({})",
+        go_quote(&canonical)
+    )]
+}
+
 fn has_leading_zeros(cidr: &str) -> bool {
     cidr.split_once('/').is_none_or(|(address, bits)| {
         let padded = bits.len() > 1 && bits.starts_with('0');

@@ -17,6 +17,7 @@ pub mod csi_driver;
 pub mod csi_node;
 pub mod csi_storage_capacity;
 pub mod deployment;
+pub mod device_class;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
@@ -34,6 +35,9 @@ pub mod pod;
 pub mod priority_class;
 pub mod priority_level_configuration;
 pub mod replica_set;
+pub mod resource_claim;
+pub mod resource_claim_template;
+pub mod resource_slice;
 pub mod runtime_class;
 pub mod secret;
 pub mod service;
@@ -83,6 +87,10 @@ pub static KINDS: &[&Kind] = &[
     &lease::KIND,
     &runtime_class::KIND,
     &endpoint_slice::KIND,
+    &device_class::KIND,
+    &resource_claim::KIND,
+    &resource_claim_template::KIND,
+    &resource_slice::KIND,
     &flow_schema::KIND,
     &priority_level_configuration::KIND,
 ];

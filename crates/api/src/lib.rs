@@ -9,6 +9,7 @@ mod admissionspec;
 mod conditions;
 pub mod cron;
 mod deprecated_labels;
+mod devicespec;
 pub mod discovery;
 pub mod field_error;
 pub mod flowcontrol;

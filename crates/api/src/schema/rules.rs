@@ -158,6 +158,11 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.node.v1", &[
         ("Scheduling", "nodeSelector", ATOMIC_MAP),
     ]),
+    ("io.k8s.api.resource.v1", &[
+        ("ResourceClaimStatus", "reservedFor", map(&["uid"], "uid")),
+        ("ResourceClaimStatus", "devices", map_only(&["driver", "device", "pool", "shareID"])),
+        ("AllocatedDeviceStatus", "conditions", map_only(&["type"])),
+    ]),
     ("io.k8s.api.storage.v1", &[
         ("CSIDriverSpec", "volumeLifecycleModes", SET),
         ("CSINodeSpec", "drivers", map(&["name"], "name")),
