@@ -160,7 +160,7 @@ pub fn subresource_kind(
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
         Subresource::Eviction => ("policy", "v1", "Eviction"),
         Subresource::Binding => ("", "v1", "Binding"),
-        Subresource::Status | Subresource::Log | Subresource::Finalize => {
+        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
             (kind.group, kind.version, kind.kind)
         }
     }
@@ -255,12 +255,35 @@ mod tests {
 
     #[test]
     fn groups_are_listed() {
-        let groups = api_group_list();
-        let names: Vec<&str> = (groups["groups"].as_array().unwrap().iter())
-            .filter_map(|group| group["name"].as_str())
+        let listed = api_group_list();
+        let listed: Vec<&str> = (listed["groups"].as_array().unwrap().iter())
+            .map(|group| group["name"].as_str().unwrap())
             .collect();
-        let distinct: std::collections::BTreeSet<&str> = names.iter().copied().collect();
-        assert_eq!(names.len(), distinct.len(), "{names:?}");
+        // Upstream's order, of those that are served.
+        let mut order = vec![
+            "apiregistration.k8s.io",
+            "apps",
+            "events.k8s.io",
+            "authentication.k8s.io",
+            "authorization.k8s.io",
+            "autoscaling",
+            "batch",
+            "certificates.k8s.io",
+            "networking.k8s.io",
+            "policy",
+            "rbac.authorization.k8s.io",
+            "storage.k8s.io",
+            "admissionregistration.k8s.io",
+            "apiextensions.k8s.io",
+            "scheduling.k8s.io",
+            "coordination.k8s.io",
+            "node.k8s.io",
+            "discovery.k8s.io",
+            "resource.k8s.io",
+            "flowcontrol.apiserver.k8s.io",
+        ];
+        order.retain(|group| KINDS.iter().any(|kind| kind.group == *group));
+        assert_eq!(listed, order, "each once");
         assert_eq!(
             group("apps").unwrap()["preferredVersion"]["groupVersion"],
             "apps/v1"

@@ -10,6 +10,7 @@ use kontiki_base::status::Status;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
+use crate::admission::{Admission, Denied};
 use crate::field_error::{FieldError, invalid_status};
 use crate::kinds;
 use crate::managed_fields::fieldset::FieldSet;
@@ -47,17 +48,20 @@ pub enum Subresource {
     Log,
     /// `finalize` (namespaces).
     Finalize,
+    /// `approval` (certificate signing requests).
+    Approval,
 }
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
         Self::Eviction,
         Self::Log,
         Self::Finalize,
+        Self::Approval,
     ];
 
     /// The last segment of its URL.
@@ -69,6 +73,7 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::Log => "log",
             Self::Finalize => "finalize",
+            Self::Approval => "approval",
         }
     }
 
@@ -82,7 +87,7 @@ impl Subresource {
     /// Verbs served, as discovery lists them.
     pub const fn verbs(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Scale => &["get", "patch", "update"],
+            Self::Status | Self::Scale | Self::Approval => &["get", "patch", "update"],
             Self::Binding | Self::Eviction => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
@@ -154,21 +159,33 @@ impl Column {
     }
 }
 
+/// Admission of an object: `(new, old, the request and the other objects)`.
+pub type Admit = fn(&mut Value, Option<&Value>, &Admission<'_>) -> Result<(), Denied>;
+
 /// What a kind does of its own. `Hooks::NONE` does nothing.
 #[derive(Clone, Copy)]
 pub struct Hooks {
     /// Fills in defaults.
     pub default: fn(&mut Value),
+    /// Admission that looks beyond the object `(new, old)`: at the request and at other objects. Of a create before
+    /// `prepare_create`, of an update before `prepare_update` and the preparations of subresources.
+    pub admit: Admit,
+    /// Whether the object may be deleted.
+    pub admit_delete: fn(&Value) -> Result<(), Denied>,
     /// Before a create, after the common steps: fields that a user may not set.
     pub prepare_create: fn(&mut Value),
     /// Before an update `(new, old)`, after the common steps: fields that keep their old value.
     pub prepare_update: fn(&mut Value, &Value),
     /// Before an update of the status subresource `(new, old)`, after the common steps.
     pub prepare_status: fn(&mut Value, &Value),
+    /// Before an update of the approval subresource `(new, old)`, after the steps common with the status.
+    pub prepare_approval: fn(&mut Value, &Value),
     /// Rules beyond metadata: `(new, old)`; `old` is `None` for a create.
     pub validate: fn(&Value, Option<&Value>) -> Vec<FieldError>,
     /// Rules of a status update beyond metadata: `(new, old)`.
     pub validate_status: fn(&Value, &Value) -> Vec<FieldError>,
+    /// Rules of an approval beyond metadata: `(new, old)`.
+    pub validate_approval: fn(&Value, &Value) -> Vec<FieldError>,
     /// Warnings for the client, of a create or update `(new, old)`.
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Table cells, one for each of the kind's columns: `(object, now in unix ms)`.
@@ -181,11 +198,15 @@ impl Hooks {
     /// Hooks that do nothing; rows of name and age.
     pub const NONE: Self = Self {
         default: |_| (),
+        admit: |_, _, _| Ok(()),
+        admit_delete: |_| Ok(()),
         prepare_create: |_| (),
         prepare_update: |_, _| (),
         prepare_status: |_, _| (),
+        prepare_approval: |_, _| (),
         validate: |_, _| Vec::new(),
         validate_status: |_, _| Vec::new(),
+        validate_approval: |_, _| Vec::new(),
         warnings: |_, _| Vec::new(),
         row: |object, now_unix_ms| {
             vec![
@@ -328,6 +349,21 @@ impl Kind {
         (self.hooks.default)(object);
     }
 
+    /// Admission that looks beyond the object; 403 with the reason when it may not be.
+    pub fn admit(
+        &self,
+        new: &mut Value,
+        old: Option<&Value>,
+        admission: &Admission<'_>,
+    ) -> Result<(), Denied> {
+        (self.hooks.admit)(new, old, admission)
+    }
+
+    /// Whether an object may be deleted; 403 with the reason when not.
+    pub fn admit_delete(&self, object: &Value) -> Result<(), Denied> {
+        (self.hooks.admit_delete)(object)
+    }
+
     /// Before a create: drops what a user may not set, starts the generation.
     pub fn prepare_create(&self, object: &mut Value) {
         if let Some(fields) = object.as_object_mut()
@@ -356,6 +392,12 @@ impl Kind {
     pub fn prepare_status(&self, new: &mut Value, old: &Value) {
         meta::prepare_status(new, old);
         (self.hooks.prepare_status)(new, old);
+    }
+
+    /// Before an update of the approval subresource: all but the status (and managed fields) keeps its old value.
+    pub fn prepare_approval(&self, new: &mut Value, old: &Value) {
+        meta::prepare_status(new, old);
+        (self.hooks.prepare_approval)(new, old);
     }
 
     /// Before an update of the finalize subresource: all but `spec.finalizers` keeps its old value.
@@ -391,6 +433,13 @@ impl Kind {
     pub fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(new, old);
         errors.extend((self.hooks.validate_status)(new, old));
+        errors
+    }
+
+    /// All broken rules of an approval, metadata included.
+    pub fn validate_approval(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = meta::validate_update(new, old);
+        errors.extend((self.hooks.validate_approval)(new, old));
         errors
     }
 

@@ -11,32 +11,64 @@ use crate::schema::Schema;
 
 pub use crate::kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
 
+pub mod certificate_signing_request;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
+pub mod csi_driver;
+pub mod csi_node;
+pub mod csi_storage_capacity;
 pub mod daemon_set;
 pub mod deployment;
+pub mod device_class;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod flow_schema;
 pub mod horizontal_pod_autoscaler;
+pub mod ingress;
+pub mod ingress_class;
+pub mod ip_address;
+pub mod job;
 pub mod job;
 pub mod lease;
+pub mod lease;
 pub mod limit_range;
+pub mod mutating_webhook_configuration;
 pub mod namespace;
+pub mod network_policy;
 pub mod node;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
 pub mod pod_template;
+pub mod priority_class;
+pub mod priority_level_configuration;
+pub mod replica_set;
 pub mod replica_set;
 pub mod replication_controller;
+pub mod resource_claim;
+pub mod resource_claim_template;
 pub mod resource_quota;
+pub mod resource_slice;
+pub mod runtime_class;
+pub mod secret;
 pub mod secret;
 pub mod service;
+pub mod service;
 pub mod service_account;
+pub mod service_account;
+pub mod service_cidr;
 pub mod stateful_set;
+pub mod storage_class;
+pub mod validating_admission_policy;
+pub mod validating_admission_policy_binding;
+pub mod validating_webhook_configuration;
+pub mod volume_attachment;
+pub mod volume_attributes_class;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// All kinds in all served versions, in the order of discovery: groups as upstream lists them, the preferred version of
 /// a group first.
@@ -66,9 +98,33 @@ pub static KINDS: &[&Kind] = &[
     &horizontal_pod_autoscaler::v1::KIND,
     &cron_job::KIND,
     &job::KIND,
+    &certificate_signing_request::KIND,
+    &ingress::KIND,
+    &ingress_class::KIND,
+    &ip_address::KIND,
+    &network_policy::KIND,
+    &service_cidr::KIND,
     &pod_disruption_budget::KIND,
+    &csi_driver::KIND,
+    &csi_node::KIND,
+    &csi_storage_capacity::KIND,
+    &storage_class::KIND,
+    &volume_attachment::KIND,
+    &volume_attributes_class::KIND,
+    &mutating_webhook_configuration::KIND,
+    &validating_admission_policy::KIND,
+    &validating_admission_policy_binding::KIND,
+    &validating_webhook_configuration::KIND,
+    &priority_class::KIND,
     &lease::KIND,
+    &runtime_class::KIND,
     &endpoint_slice::KIND,
+    &device_class::KIND,
+    &resource_claim::KIND,
+    &resource_claim_template::KIND,
+    &resource_slice::KIND,
+    &flow_schema::KIND,
+    &priority_level_configuration::KIND,
 ];
 
 /// What is computed once per kind.

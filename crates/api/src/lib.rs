@@ -4,9 +4,16 @@
 //! Deliberately absent: I/O, clocks, the store. Objects are `serde_json::Value`s here; typed structs
 //! (`k8s_openapi`) live only inside defaulting and validation.
 
+pub mod admission;
+mod admissionspec;
+mod conditions;
 pub mod cron;
+mod deprecated_labels;
+mod devicespec;
 pub mod discovery;
 pub mod field_error;
+pub mod flowcontrol;
+pub mod ip;
 pub mod kind;
 pub mod kinds;
 pub mod managed_fields;

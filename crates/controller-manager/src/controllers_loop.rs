@@ -37,6 +37,8 @@ struct Share {
     job: Job,
     ops: std::ops::Range<usize>,
     announced: Vec<(usize, EventNote)>,
+    /// Admission refused a part of it: to be tried again.
+    refused: bool,
 }
 
 /// What became of a proposal.
@@ -219,10 +221,21 @@ impl<B: Backend> Loop<B> {
             bits: &mut || random.bits(),
         };
         let manager = CONTROLLERS[job.0].field_manager();
-        let committed = commit(snapshot, plan.writes, manager, &mut stamp);
+        let mut committed = commit(snapshot, plan.writes, manager, &mut stamp);
+        for why in &committed.refused {
+            tracing::debug!(controller = component, key = ?job.1, %why, "creation refused");
+        }
+        std::mem::take(&mut committed.complaints)
+            .into_iter()
+            .for_each(|note| self.recorder.record(component, note));
         if committed.ops.is_empty() {
             self.queue.done(&job);
-            self.queue.succeeded(&job);
+            if committed.refused.is_empty() {
+                self.queue.succeeded(&job);
+            } else {
+                METRICS.reconcile_errors_total.inc();
+                self.queue.failed(job, now);
+            }
             return;
         }
         let bundle = &mut bundles[usize::from(!status_only)];
@@ -311,7 +324,7 @@ impl<B: Backend> Loop<B> {
                 _ => false,
             };
             let component = CONTROLLERS[share.job.0].name();
-            let all_good = share.ops.clone().all(good);
+            let all_good = !share.refused && share.ops.clone().all(good);
             for (idx, note) in share.announced {
                 if good(share.ops.start + idx) {
                     self.recorder.record(component, note);
@@ -393,6 +406,7 @@ impl Bundle {
             job,
             ops,
             announced: committed.announced,
+            refused: !committed.refused.is_empty(),
         });
     }
 }

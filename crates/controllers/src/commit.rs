@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kontiki_api::admission::{Admission, Objects, Requester};
 use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::{self, Meta, metadata_mut};
 use kontiki_api::{Kind, Subresource, by_resource, stored, time};
@@ -62,6 +63,27 @@ pub struct Committed {
     pub ops: Vec<Op>,
     /// Events that go with creations, and the index of their operation.
     pub announced: Vec<(usize, EventNote)>,
+    /// Creations that admission refused, in words.
+    pub refused: Vec<String>,
+    /// Events about those.
+    pub complaints: Vec<EventNote>,
+}
+
+/// The objects that admission looks at.
+struct Stored<'a>(&'a Snapshot);
+
+impl Objects for Stored<'_> {
+    fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let object = self.0.find(resource, namespace, name)?;
+        object.typed::<Value>().ok()
+    }
+
+    fn list(&self, resource: &str) -> Vec<Arc<Value>> {
+        let objects = self.0.list(resource, None, None);
+        objects
+            .filter_map(|object| object.typed::<Value>().ok())
+            .collect()
+    }
 }
 
 /// Operations for `writes` of the field manager `manager`. Of two writes to one object the later is left for the next
@@ -83,9 +105,18 @@ pub fn commit(
                 object,
                 announce,
             } => {
-                let writer = writer(&resource);
-                let ops = writer.map(|writer| create(snapshot, writer, object, stamp));
-                (ops.unwrap_or_default(), announce)
+                let created = writer(&resource)
+                    .map_or(Ok(Vec::new()), |writer| create(snapshot, writer, object, stamp));
+                match created {
+                    Ok(ops) => (ops, announce),
+                    Err(why) => {
+                        committed
+                            .complaints
+                            .extend(announce.map(|note| complaint(note, &why)));
+                        committed.refused.push(why);
+                        continue;
+                    }
+                }
             }
             Write::Update {
                 key,
@@ -147,18 +178,29 @@ pub fn header_of(kind: &Kind, object: &Value) -> Header {
     }
 }
 
+/// The event about a creation that was refused, in place of the one about its success.
+fn complaint(note: EventNote, why: &str) -> EventNote {
+    EventNote {
+        warning: true,
+        reason: "FailedCreate".to_owned(),
+        message: format!("Error creating: {why}"),
+        ..note
+    }
+}
+
+/// Operations that make an object, or why it may not be.
 fn create(
     snapshot: &Snapshot,
     writer: Writer<'_>,
     mut object: Value,
     stamp: &mut Stamp<'_>,
-) -> Vec<Op> {
+) -> Result<Vec<Op>, String> {
     let kind = writer.kind();
     let namespace = Meta::of(&object).namespace().to_owned();
     if kind.namespaced {
         let home = snapshot.find("namespaces", "", &namespace);
         if home.is_none_or(|home| home.header.deleting) {
-            return Vec::new(); // nothing is made in a namespace that goes
+            return Ok(Vec::new()); // nothing is made in a namespace that goes
         }
     }
     object["apiVersion"] = json!(kind.api_version());
@@ -185,6 +227,18 @@ fn create(
         "creationTimestamp".into(),
         time::rfc3339(stamp.now_ms).into(),
     );
+    let now = time::rfc3339(stamp.now_ms);
+    let admission = Admission {
+        requester: Requester::default(),
+        now: &now,
+        subresource: None,
+        objects: &Stored(snapshot),
+    };
+    if let Err(denied) = kind.admit(&mut object, None, &admission) {
+        let name = Meta::of(&object).name();
+        let resource = kind.resource();
+        return Err(format!("{resource} \"{name}\" is forbidden: {denied}"));
+    }
     // Not earlier: a Job's labels carry its uid and its name.
     kind.prepare_create(&mut object);
     let name = Meta::of(&object).name().to_owned();
@@ -212,7 +266,7 @@ fn create(
             bytes: stored::canonical(object),
         },
     );
-    ops
+    Ok(ops)
 }
 
 fn update(

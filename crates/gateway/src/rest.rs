@@ -78,7 +78,7 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
     let allowed: &[Method] = match resource.target.subresource {
         _ if resource.watch => &[Method::GET],
         Some(Subresource::Log) => &[Method::GET],
-        Some(Subresource::Status | Subresource::Scale) => {
+        Some(Subresource::Status | Subresource::Scale | Subresource::Approval) => {
             &[Method::GET, Method::PUT, Method::PATCH]
         }
         Some(Subresource::Finalize) => &[Method::PUT],

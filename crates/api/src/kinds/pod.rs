@@ -50,6 +50,7 @@ pub static KIND: Kind = Kind {
     ],
     hooks: Hooks {
         default: strategy::default,
+        admit: admission::priority,
         prepare_create: strategy::prepare_create,
         prepare_status: strategy::prepare_status,
         validate,

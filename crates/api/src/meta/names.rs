@@ -92,6 +92,23 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
+/// A host name that begins with `*.`.
+pub fn wildcard_dns1123_subdomain(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.len() > SUBDOMAIN_BYTES {
+        errors.push(max_len(SUBDOMAIN_BYTES));
+    }
+    if !value.strip_prefix("*.").is_some_and(is_subdomain) {
+        errors.push(regex_error(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must \
+             consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+            "\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["*.example.com"],
+        ));
+    }
+    errors
+}
+
 /// RFC 1035 label.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut errors = Vec::new();

@@ -44,7 +44,9 @@ pub(super) fn subresource_definition(
         Subresource::Scale => definition_of::<Scale>(),
         Subresource::Binding => definition_of::<Binding>(),
         Subresource::Eviction => definition_of::<Eviction>(),
-        Subresource::Status | Subresource::Log | Subresource::Finalize => definition.to_owned(),
+        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
+            definition.to_owned()
+        }
     }
 }
 
@@ -82,7 +84,10 @@ impl Components {
                 Subresource::Eviction => {
                     self.add_type::<Eviction>(Some(("policy", "v1", "Eviction")));
                 }
-                Subresource::Status | Subresource::Log | Subresource::Finalize => {}
+                Subresource::Status
+                | Subresource::Log
+                | Subresource::Finalize
+                | Subresource::Approval => {}
             }
         }
         let patch = json!({

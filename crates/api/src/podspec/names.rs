@@ -82,6 +82,57 @@ pub fn unix_id(id: i64) -> Vec<String> {
     vec![range_error(0, i32::MAX.into())]
 }
 
+/// A name that is a segment of a URL, and is needed.
+pub fn required_segment(errors: &mut Errors, at: Path<'_>, value: &str) {
+    if value.is_empty() {
+        errors.required(at, "");
+    } else {
+        errors.invalid_each(at, value, meta::names::path_segment(value, false));
+    }
+}
+
+/// A domain and a path, such as `acme.io/foo`.
+pub fn domain_prefixed_path(errors: &mut Errors, at: Path<'_>, text: &str) {
+    let (domain, path) = match text.split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => (domain, path),
+        _ => {
+            let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            return errors.invalid(at, text, detail);
+        }
+    };
+    errors.invalid_each(at, domain, dns1123_subdomain(domain));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !path.bytes().all(allowed) {
+        let regex = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+        errors.invalid(at, path, regex_error("Invalid path", regex, &[]));
+    }
+}
+
+/// A domain of at least three parts, such as the name of a webhook.
+pub fn fully_qualified(errors: &mut Errors, at: Path<'_>, name: &str) {
+    let messages = dns1123_subdomain(name);
+    if name.is_empty() {
+        errors.required(at, "");
+    } else if !messages.is_empty() {
+        errors.invalid(at, name, messages.join(","));
+    } else if name.split('.').count() < 3 {
+        let detail = "should be a domain with at least three segments separated by dots";
+        errors.invalid(at, name, detail);
+    }
+}
+
+/// The name of a CSI driver.
+pub fn csi_driver(errors: &mut Errors, at: Path<'_>, name: &str) {
+    const MAX_BYTES: usize = 63;
+    if name.is_empty() {
+        errors.required(at, "");
+    }
+    if name.len() > MAX_BYTES {
+        errors.too_long(at, MAX_BYTES);
+    }
+    errors.invalid_each(at, name, dns1123_subdomain(&name.to_lowercase()));
+}
+
 /// A percentage.
 pub fn percent(text: &str) -> Vec<String> {
     let digits = text.strip_suffix('%').unwrap_or_default();

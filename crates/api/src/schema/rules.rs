@@ -140,6 +140,44 @@ static RULES: &[(&str, &[Row])] = &[
     ("io.k8s.api.discovery.v1", &[
         ("Endpoint", "addresses", SET),
     ]),
+    ("io.k8s.api.admissionregistration.v1", &[
+        ("ValidatingAdmissionPolicyStatus", "conditions", map_only(&["type"])),
+        ("ValidatingAdmissionPolicySpec", "matchConditions", map(&["name"], "name")),
+        ("ValidatingAdmissionPolicySpec", "variables", map(&["name"], "name")),
+        ("ValidatingAdmissionPolicyBindingSpec", "validationActions", SET),
+        ("ValidatingWebhookConfiguration", "webhooks", map(&["name"], "name")),
+        ("MutatingWebhookConfiguration", "webhooks", map(&["name"], "name")),
+        ("ValidatingWebhook", "matchConditions", map(&["name"], "name")),
+        ("MutatingWebhook", "matchConditions", map(&["name"], "name")),
+    ]),
+    ("io.k8s.api.certificates.v1", &[
+        ("CertificateSigningRequestStatus", "conditions", map_only(&["type"])),
+    ]),
+    ("io.k8s.api.flowcontrol.v1", &[
+        ("ResourcePolicyRule", "verbs", SET),
+        ("ResourcePolicyRule", "apiGroups", SET),
+        ("ResourcePolicyRule", "resources", SET),
+        ("ResourcePolicyRule", "namespaces", SET),
+        ("NonResourcePolicyRule", "verbs", SET),
+        ("NonResourcePolicyRule", "nonResourceURLs", SET),
+        ("FlowSchemaStatus", "conditions", map(&["type"], "type")),
+        ("PriorityLevelConfigurationStatus", "conditions", map(&["type"], "type")),
+    ]),
+    ("io.k8s.api.networking.v1", &[
+        ("ServiceCIDRStatus", "conditions", map(&["type"], "type")),
+    ]),
+    ("io.k8s.api.node.v1", &[
+        ("Scheduling", "nodeSelector", ATOMIC_MAP),
+    ]),
+    ("io.k8s.api.resource.v1", &[
+        ("ResourceClaimStatus", "reservedFor", map(&["uid"], "uid")),
+        ("ResourceClaimStatus", "devices", map_only(&["driver", "device", "pool", "shareID"])),
+        ("AllocatedDeviceStatus", "conditions", map_only(&["type"])),
+    ]),
+    ("io.k8s.api.storage.v1", &[
+        ("CSIDriverSpec", "volumeLifecycleModes", SET),
+        ("CSINodeSpec", "drivers", map(&["name"], "name")),
+    ]),
     ("io.k8s.apimachinery.pkg.apis.meta.v1", &[
         ("ObjectMeta", "ownerReferences", map(&["uid"], "uid")),
         ("ObjectMeta", "finalizers", SET_MERGE),
@@ -148,6 +186,11 @@ static RULES: &[(&str, &[Row])] = &[
 
 /// Structs that are one value to server-side apply.
 static ATOMIC_STRUCTS: &[&str] = &[
+    "io.k8s.api.admissionregistration.v1.ParamKind",
+    "io.k8s.api.admissionregistration.v1.Variable",
+    "io.k8s.api.admissionregistration.v1.ParamRef",
+    "io.k8s.api.admissionregistration.v1.MatchResources",
+    "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations",
     "io.k8s.api.core.v1.SecretReference",
     "io.k8s.api.core.v1.FileKeySelector",
     "io.k8s.api.core.v1.ObjectFieldSelector",
@@ -163,7 +206,9 @@ static ATOMIC_STRUCTS: &[&str] = &[
     "io.k8s.api.core.v1.LocalObjectReference",
     "io.k8s.api.core.v1.TypedLocalObjectReference",
     "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
+    "io.k8s.api.core.v1.TopologySelectorTerm",
     "io.k8s.api.discovery.v1.EndpointPort",
+    "io.k8s.api.networking.v1.ServiceBackendPort",
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",
 ];

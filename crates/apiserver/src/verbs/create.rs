@@ -73,6 +73,7 @@ impl ApiServer {
         if dry_run {
             self.check_namespace_here(target)?;
         }
+        self.admit(context, target, &mut object, None)?;
         self.identify(&mut object);
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();

@@ -89,6 +89,7 @@ impl ApiServer {
         }
         for _ in 0..limits::UPDATE_RETRIES {
             let object = self.current(context, target).await?;
+            self.admit_delete(target, &object.value())?;
             check_preconditions(target, options, &object)?;
             let outcome = match self.marked(target, options, &object.value())? {
                 Marked::Gone => self.remove(context, target, options, &object).await?,

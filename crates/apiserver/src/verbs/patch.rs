@@ -52,7 +52,8 @@ impl ApiServer {
                 let is_pinned = pins(patch, &body.value);
                 let new = self.redecode(target, new, &body.duplicates, options, &mut warnings)?;
                 let writer = self.writer(target, &manager, &now);
-                let change = self.admit_update(target, old, new, Some(&writer), &mut warnings)?;
+                let change =
+                    self.admit_update(context, target, old, new, Some(&writer), &mut warnings)?;
                 Ok(Change {
                     is_pinned,
                     ..change
@@ -138,7 +139,8 @@ impl ApiServer {
                     let mut new = writer.apply(Some(&live), &config, force)?;
                     let is_pinned = pins(PatchType::Apply { force }, &config);
                     target.kind.default(&mut new);
-                    let change = self.admit_update(target, old, new, None, &mut warnings)?;
+                    let change =
+                        self.admit_update(context, target, old, new, None, &mut warnings)?;
                     Ok(Change {
                         is_pinned,
                         ..change

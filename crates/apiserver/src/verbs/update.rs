@@ -57,7 +57,8 @@ impl ApiServer {
                     return Err(unconditional(target.kind, &target.name));
                 }
                 let writer = self.writer(target, &manager, &now);
-                self.admit_update(target, old, object.clone(), Some(&writer), &mut warnings)
+                let new = object.clone();
+                self.admit_update(context, target, old, new, Some(&writer), &mut warnings)
             })
             .await?;
         let answer = versions::answer(target.kind, modified.answer);
@@ -98,6 +99,7 @@ impl ApiServer {
     /// The old tree is stored, the new one in the version of the target.
     pub(crate) fn admit_update(
         &self,
+        context: &Context,
         target: &Target,
         old: &Value,
         mut new: Value,
@@ -114,11 +116,16 @@ impl ApiServer {
             writer.update(Some(&versions::tree(kind, old)), &mut new);
         }
         kind.to_stored(&mut new);
+        self.admit(context, target, &mut new, Some(old))?;
         let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {
                 kind.prepare_status(&mut new, old);
                 kind.validate_status(&new, old)
+            }
+            Some(Subresource::Approval) => {
+                kind.prepare_approval(&mut new, old);
+                kind.validate_approval(&new, old)
             }
             Some(Subresource::Finalize) => {
                 new = with_finalizers(old, &new);

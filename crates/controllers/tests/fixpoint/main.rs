@@ -315,3 +315,49 @@ fn a_silent_node_is_tainted_and_evicted_from_but_not_when_all_are_silent() {
         .any(|it| it["effect"] == "NoExecute");
     assert!(!evicting, "everything is dark: nobody is evicted");
 }
+
+#[test]
+fn the_systems_priority_classes_and_flow_schemas_are_there_and_come_back() {
+    const CLASSES: &str = "priorityclasses.scheduling.k8s.io";
+    const SCHEMAS: &str = "flowschemas.flowcontrol.apiserver.k8s.io";
+    const LEVELS: &str = "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io";
+    let mut world = World::new();
+    let critical = world.get(CLASSES, "", "system-node-critical").unwrap();
+    assert_eq!(critical["value"], 2_000_001_000);
+    assert_eq!(world.list(LEVELS, "").len(), 8);
+    let schema = world.get(SCHEMAS, "", "probes").unwrap();
+    assert_eq!(schema["status"]["conditions"][0]["status"], "False");
+    // What someone changes is put right again.
+    world.edit(SCHEMAS, "", "probes", |schema| {
+        schema["spec"]["matchingPrecedence"] = json!(77);
+    });
+    world.delete(LEVELS, "", "workload-low", Propagation::Background);
+    world.settle();
+    let schema = world.get(SCHEMAS, "", "probes").unwrap();
+    assert_eq!(schema["spec"]["matchingPrecedence"], 2);
+    assert!(world.get(LEVELS, "", "workload-low").is_some());
+    // Unless it says that it is meant to be so.
+    world.edit(SCHEMAS, "", "probes", |schema| {
+        schema["metadata"]["annotations"] = json!({"apf.kubernetes.io/autoupdate-spec": "false"});
+        schema["spec"]["matchingPrecedence"] = json!(77);
+        schema["spec"]["priorityLevelConfiguration"]["name"] = json!("none");
+    });
+    world.settle();
+    let schema = world.get(SCHEMAS, "", "probes").unwrap();
+    assert_eq!(schema["spec"]["matchingPrecedence"], 77);
+    assert_eq!(schema["status"]["conditions"][0]["reason"], "NotFound");
+}
+
+#[test]
+fn pods_of_an_unknown_priority_class_are_refused_until_there_is_one() {
+    let mut world = with_node();
+    let mut web = deployment("web", 1, "nginx");
+    web["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+    world.create("deployments.apps", web);
+    world.settle();
+    assert!(world.list("pods", "default").is_empty());
+    let class = json!({"metadata": {"name": "high"}, "value": 1000});
+    world.create("priorityclasses.scheduling.k8s.io", class);
+    world.settle();
+    assert_eq!(world.list("pods", "default")[0]["spec"]["priority"], 1000);
+}

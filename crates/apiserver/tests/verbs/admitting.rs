@@ -1,0 +1,121 @@
+//! Admission that looks beyond the object: priorities, default classes, who asks for a certificate.
+
+use kontiki_api::Subresource;
+use kontiki_apiserver::DeleteOptions;
+use kontiki_apiserver::testing::{self, admin, collection, create, object, pod};
+use kontiki_base::status::Reason;
+use serde_json::{Value, json};
+
+use super::{get, post, put};
+
+/// Asks for a certificate of `system:node:n1` in `system:nodes`.
+const REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIcU1JR1NBZ0VBTURBeEZUQVRCZ05WQkFvTURITjVjM1JsYlRwdWIyUmxjekVYTUJVR0ExVUVBd3dPYzNsegpkR1Z0T201dlpHVTZiakV3V1RBVEJnY3Foa2pPUFFJQkJnZ3Foa2pPUFFNQkJ3TkNBQVI1enJ3eGh0RytZdkowCmNDd2EwTXhmRCtjbFB1NmphMndwWmErN0FNNHV0UG1HbGUyUzdzYXJ3WlJwdDVOWEFxNTRZdUNBN0kvOTVONHYKVWtjQS80d01vQUF3Q2dZSUtvWkl6ajBFQXdJRFJ3QXdSQUlnT2xBUXduNVk5dEtuV3hYMjRFZ2R2RkxPTkNRKwp5TkxQNWFKVE9XSGNmOThDSUhNM2V1V3NwT0VXMTlVN3JrVUE2WGVqY3I2TTljU3gzbUd2dDZTRGljRU0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==";
+
+fn class(name: &str, value: i64) -> Value {
+    json!({"metadata": {"name": name}, "value": value})
+}
+
+#[tokio::test]
+async fn a_pod_gets_the_priority_of_its_class() {
+    let server = testing::server().await;
+    let classes = "priorityclasses.scheduling.k8s.io";
+    create(&server, classes, "", class("high", 1000)).await;
+    let mut high = pod("high");
+    high["spec"]["priorityClassName"] = json!("high");
+    let high = create(&server, "pods", "default", high).await;
+    assert_eq!(high["spec"]["priority"], 1000);
+    assert_eq!(high["spec"]["preemptionPolicy"], "PreemptLowerPriority");
+    let plain = create(&server, "pods", "default", pod("plain")).await;
+    assert_eq!(plain["spec"]["priority"], 0);
+    let mut lost = pod("lost");
+    lost["spec"]["priorityClassName"] = json!("none");
+    let pods = collection("pods", "default");
+    let status = post(&server, &pods, lost).await.unwrap_err();
+    assert_eq!(
+        (status.reason, status.message.as_str()),
+        (
+            Reason::Forbidden,
+            "pods \"lost\" is forbidden: no PriorityClass with name none was found"
+        )
+    );
+}
+
+#[tokio::test]
+async fn one_priority_class_is_the_default_and_the_systems_own_stay() {
+    let server = testing::server().await;
+    let classes = collection("priorityclasses.scheduling.k8s.io", "");
+    for (name, value) in [("usual", 5), ("also-usual", 6)] {
+        let mut class = class(name, value);
+        class["globalDefault"] = json!(true);
+        let made = post(&server, &classes, class).await;
+        assert_eq!(made.is_ok(), name == "usual");
+    }
+    let plain = create(&server, "pods", "default", pod("plain")).await;
+    assert_eq!(plain["spec"]["priorityClassName"], "usual");
+    let system = class("system-node-critical", 2_000_001_000);
+    post(&server, &classes, system).await.unwrap();
+    let target = object(
+        "priorityclasses.scheduling.k8s.io",
+        "",
+        "system-node-critical",
+    );
+    let status = server
+        .delete(&admin(), &target, &DeleteOptions::default())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        status.message,
+        "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and \
+         cannot be deleted"
+    );
+}
+
+#[tokio::test]
+async fn an_ingress_gets_the_default_class() {
+    let server = testing::server().await;
+    let class = json!({
+        "metadata": {"name": "web", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
+        "spec": {"controller": "example.com/ingress"},
+    });
+    create(&server, "ingressclasses.networking.k8s.io", "", class).await;
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let ingress = json!({"metadata": {"name": "web"}, "spec": {"defaultBackend": backend}});
+    let ingress = create(&server, "ingresses.networking.k8s.io", "default", ingress).await;
+    assert_eq!(ingress["spec"]["ingressClassName"], "web");
+}
+
+#[tokio::test]
+async fn a_certificate_request_is_approved_and_answered_by_subresources() {
+    let server = testing::server().await;
+    let resource = "certificatesigningrequests.certificates.k8s.io";
+    let request = json!({"metadata": {"name": "n1"}, "spec": {
+        "request": REQUEST, "signerName": "kubernetes.io/kubelet-serving",
+        "usages": ["digital signature", "server auth"], "username": "someone-else",
+    }});
+    let made = create(&server, resource, "", request).await;
+    assert_eq!(made["spec"]["username"], "kubernetes-admin");
+    assert_eq!(
+        made["spec"]["groups"],
+        json!(["system:masters", "system:authenticated"])
+    );
+    let target = object(resource, "", "n1");
+    let approval = target.clone().with(Subresource::Approval);
+    let mut approved = made.clone();
+    approved["spec"]["usages"] = json!(["any"]);
+    approved["status"] =
+        json!({"conditions": [{"type": "Approved", "status": "True", "reason": "Test"}]});
+    let approved = put(&server, &approval, approved).await.unwrap();
+    assert_eq!(approved["spec"], made["spec"]);
+    let condition = &approved["status"]["conditions"][0];
+    assert_eq!(condition["lastUpdateTime"], "2026-01-01T00:00:00Z");
+    let mut denied = approved.clone();
+    denied["status"]["conditions"] = json!([{"type": "Denied", "status": "True"}]);
+    let status = put(&server, &approval, denied).await.unwrap_err();
+    assert_eq!(status.reason, Reason::Invalid);
+    let mut plain = approved.clone();
+    plain["status"] = json!({});
+    plain["metadata"]["labels"] = json!({"a": "b"});
+    let labelled = put(&server, &target, plain).await.unwrap();
+    assert_eq!(labelled["status"], approved["status"]);
+    assert_eq!(get(&server, &approval).await.unwrap(), labelled);
+}
