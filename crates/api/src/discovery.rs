@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn groups_are_listed() {
-        assert_eq!(api_group_list()["groups"].as_array().unwrap().len(), 4);
+        assert_eq!(api_group_list()["groups"].as_array().unwrap().len(), 5);
         assert_eq!(
             group("apps").unwrap()["preferredVersion"]["groupVersion"],
             "apps/v1"

@@ -10,6 +10,8 @@ use crate::schema::Schema;
 
 pub use crate::kind::{Column, Gvk, Hooks, Kind, Subresource};
 
+pub mod cluster_role;
+pub mod cluster_role_binding;
 pub mod config_map;
 pub mod cron_job;
 pub mod deployment;
@@ -22,6 +24,8 @@ pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod replica_set;
+pub mod role;
+pub mod role_binding;
 pub mod secret;
 pub mod service;
 pub mod service_account;
@@ -41,6 +45,10 @@ pub static KINDS: &[&Kind] = &[
     &replica_set::KIND,
     &cron_job::KIND,
     &job::KIND,
+    &cluster_role_binding::KIND,
+    &cluster_role::KIND,
+    &role_binding::KIND,
+    &role::KIND,
     &lease::KIND,
     &endpoint_slice::KIND,
 ];

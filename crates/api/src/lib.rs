@@ -13,6 +13,7 @@ pub mod meta;
 pub mod openapi;
 pub mod podspec;
 pub mod quantity;
+pub mod rbac;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;
