@@ -6,6 +6,8 @@ use crate::Controller;
 pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::namespace::Bootstrap,
     &crate::namespace::NamespaceController,
+    &crate::rbac_defaults::RbacDefaults,
+    &crate::cluster_role_aggregation::ClusterRoleAggregation,
     &crate::service_account::ServiceAccountController,
     &crate::root_ca::RootCa,
     &crate::kubernetes_service::KubernetesService,

@@ -6,6 +6,7 @@
 //! Deliberately absent: tokio, a clock, randomness (generated names and uids are the manager's), knowledge of one
 //! another: controllers meet through objects.
 
+mod cluster_role_aggregation;
 pub mod commit;
 mod controllers;
 mod cron_job;
@@ -25,6 +26,7 @@ mod owned;
 mod plan;
 mod pod_gc;
 mod pods;
+mod rbac_defaults;
 mod replica_set;
 mod root_ca;
 mod selector;
