@@ -18,8 +18,11 @@ pub const VERBS: &[&str] = &[
     "watch",
 ];
 
-/// What may be done with a kind's objects. A namespace's deletion is a process of its own: never in bulk, as upstream.
+/// What may be done with a kind's objects. Reviews are asked only; a namespace's deletion is a process of its own: never in bulk, as upstream.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
+    if kind.review.is_some() {
+        return vec!["create"];
+    }
     let in_bulk = !(kind.group.is_empty() && kind.plural == "namespaces");
     VERBS
         .iter()
@@ -155,6 +158,7 @@ pub fn subresource_kind(
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
         Subresource::Eviction => ("policy", "v1", "Eviction"),
         Subresource::Binding => ("", "v1", "Binding"),
+        Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
         Subresource::Status | Subresource::Log | Subresource::Finalize => {
             (kind.group, kind.version, kind.kind)
         }
@@ -250,7 +254,7 @@ mod tests {
 
     #[test]
     fn groups_are_listed() {
-        assert_eq!(api_group_list()["groups"].as_array().unwrap().len(), 5);
+        assert_eq!(api_group_list()["groups"].as_array().unwrap().len(), 7);
         assert_eq!(
             group("apps").unwrap()["preferredVersion"]["groupVersion"],
             "apps/v1"

@@ -42,17 +42,20 @@ pub enum Subresource {
     Log,
     /// `finalize` (namespaces).
     Finalize,
+    /// `token` (service accounts, authentication.k8s.io/v1 TokenRequest).
+    Token,
 }
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
         Self::Eviction,
         Self::Log,
         Self::Finalize,
+        Self::Token,
     ];
 
     /// The last segment of its URL.
@@ -64,6 +67,7 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::Log => "log",
             Self::Finalize => "finalize",
+            Self::Token => "token",
         }
     }
 
@@ -78,11 +82,28 @@ impl Subresource {
     pub const fn verbs(self) -> &'static [&'static str] {
         match self {
             Self::Status | Self::Scale => &["get", "patch", "update"],
-            Self::Binding | Self::Eviction => &["create"],
+            Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
         }
     }
+}
+
+/// A question that is asked by a create, answered at once and never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Review {
+    /// Whose token is this?
+    Token,
+    /// Who am I?
+    Myself,
+    /// May this user do that?
+    Access,
+    /// May this user do that in this namespace?
+    LocalAccess,
+    /// May I do that?
+    SelfAccess,
+    /// What may I do in this namespace?
+    SelfRules,
 }
 
 /// A column of `kubectl get`.
@@ -229,6 +250,8 @@ pub struct Kind {
     pub unconditional_update: bool,
     /// Whether a create may carry a status (nodes).
     pub status_on_create: bool,
+    /// Its objects are questions: created and answered, never stored.
+    pub review: Option<Review>,
     /// What the kind does of its own.
     pub hooks: Hooks,
     /// Root of its schema.
@@ -256,6 +279,7 @@ impl Kind {
             create_on_update: false,
             unconditional_update: true,
             status_on_create: false,
+            review: None,
             hooks: Hooks::NONE,
             definition: |generator| generator.subschema_for::<T>(),
         }

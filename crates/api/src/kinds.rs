@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use crate::kind::SLOTS;
 use crate::schema::Schema;
 
-pub use crate::kind::{Column, Gvk, Hooks, Kind, Subresource};
+pub use crate::kind::{Column, Gvk, Hooks, Kind, Review, Subresource};
 
 pub mod cluster_role;
 pub mod cluster_role_binding;
@@ -20,6 +20,7 @@ pub mod endpoints;
 pub mod event;
 pub mod job;
 pub mod lease;
+pub mod local_subject_access_review;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -27,8 +28,13 @@ pub mod replica_set;
 pub mod role;
 pub mod role_binding;
 pub mod secret;
+pub mod self_subject_access_review;
+pub mod self_subject_review;
+pub mod self_subject_rules_review;
 pub mod service;
 pub mod service_account;
+pub mod subject_access_review;
+pub mod token_review;
 
 /// All kinds, in the order of discovery.
 pub static KINDS: &[&Kind] = &[
@@ -43,6 +49,12 @@ pub static KINDS: &[&Kind] = &[
     &service::KIND,
     &deployment::KIND,
     &replica_set::KIND,
+    &self_subject_review::KIND,
+    &token_review::KIND,
+    &local_subject_access_review::KIND,
+    &self_subject_access_review::KIND,
+    &self_subject_rules_review::KIND,
+    &subject_access_review::KIND,
     &cron_job::KIND,
     &job::KIND,
     &cluster_role_binding::KIND,

@@ -79,7 +79,7 @@ impl ApiServer {
                 })?;
                 let writer = self.writer(target, &manager, &now);
                 let change =
-                    self.admit_update(&workload, old, new, Some(&writer), &mut warnings)?;
+                    self.admit_update(context, &workload, old, new, Some(&writer), &mut warnings)?;
                 Ok(Change {
                     is_pinned,
                     ..change

@@ -9,6 +9,7 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::rbac_defaults::RbacDefaults,
     &crate::cluster_role_aggregation::ClusterRoleAggregation,
     &crate::service_account::ServiceAccountController,
+    &crate::service_account_tokens::ServiceAccountTokens,
     &crate::root_ca::RootCa,
     &crate::kubernetes_service::KubernetesService,
     &crate::node_ipam::NodeIpam,

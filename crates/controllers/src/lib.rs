@@ -31,6 +31,7 @@ mod replica_set;
 mod root_ca;
 mod selector;
 mod service_account;
+mod service_account_tokens;
 mod service_endpoints;
 mod taint_eviction;
 mod view;

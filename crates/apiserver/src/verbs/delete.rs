@@ -14,7 +14,8 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Object, Op, OpResult, Precondition};
 use serde_json::{Value, json};
 
-use crate::authz::authorize;
+use crate::admission::{Operation, admit};
+use crate::authz::node::node_of;
 use crate::errors::{MODIFIED, conflict, not_found};
 use crate::modify::is_finished;
 use crate::options::{
@@ -43,7 +44,11 @@ impl ApiServer {
         target: &Target,
         options: &DeleteOptions,
     ) -> Result<Written, Status> {
-        authorize(context, "delete", target)?;
+        self.authorize(context, "delete", target)?;
+        if node_of(&context.user).is_some() {
+            let object = self.current(context, target).await?;
+            admit(self, context, target, Operation::Delete(&object.value()))?;
+        }
         self.delete_unchecked(context, target, options).await
     }
 
@@ -55,7 +60,8 @@ impl ApiServer {
         options: &DeleteOptions,
         select: &ListOptions,
     ) -> Result<Page, Status> {
-        authorize(context, "deletecollection", target)?;
+        let fields = select.field_selector.as_deref();
+        self.authorize_selection(context, "deletecollection", target, fields)?;
         let page = self.list_unchecked(context, target, select).await?;
         for object in &page.items {
             let name = object.key.name.to_string();

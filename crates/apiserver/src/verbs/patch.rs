@@ -5,7 +5,6 @@ use kontiki_api::meta::Meta;
 use kontiki_base::status::{Cause, Details, Reason, Status};
 use serde_json::Value;
 
-use crate::authz::authorize;
 use crate::body::Body;
 use crate::decode::{check_type, match_name, match_namespace, report, strict_errors};
 use crate::modify::Change;
@@ -26,7 +25,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        authorize(context, "patch", target)?;
+        self.authorize(context, "patch", target)?;
         if target.subresource == Some(Subresource::Scale) {
             return self
                 .patch_scale(context, target, patch, body, options)
@@ -51,7 +50,8 @@ impl ApiServer {
                 let is_pinned = pins(patch, &body.value);
                 let new = self.redecode(target, new, &body.duplicates, options, &mut warnings)?;
                 let writer = self.writer(target, &manager, &now);
-                let change = self.admit_update(target, old, new, Some(&writer), &mut warnings)?;
+                let change =
+                    self.admit_update(context, target, old, new, Some(&writer), &mut warnings)?;
                 Ok(Change {
                     is_pinned,
                     ..change
@@ -134,7 +134,8 @@ impl ApiServer {
                     let mut new = writer.apply(Some(old), &config, force)?;
                     let is_pinned = pins(PatchType::Apply { force }, &config);
                     target.kind.default(&mut new);
-                    let change = self.admit_update(target, old, new, None, &mut warnings)?;
+                    let change =
+                        self.admit_update(context, target, old, new, None, &mut warnings)?;
                     Ok(Change {
                         is_pinned,
                         ..change
@@ -154,7 +155,7 @@ impl ApiServer {
         options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
-        authorize(context, "create", target)?;
+        self.authorize(context, "create", target)?;
         let uid = Meta::of(config).uid();
         if !uid.is_empty() {
             let why = format!(

@@ -5,7 +5,7 @@ use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use crate::authz::authorize;
+use crate::admission::{Operation, admit};
 use crate::body::Body;
 use crate::decode::{decode, match_name, match_namespace};
 use crate::errors::{MODIFIED, conflict};
@@ -25,7 +25,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        authorize(context, "update", target)?;
+        self.authorize(context, "update", target)?;
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(context, target, body, options).await;
         }
@@ -39,7 +39,14 @@ impl ApiServer {
         let modified = self
             .modify(context, target, options.dry_run, |old, _| {
                 let writer = self.writer(target, &manager, &now);
-                self.admit_update(target, old, object.clone(), Some(&writer), &mut warnings)
+                self.admit_update(
+                    context,
+                    target,
+                    old,
+                    object.clone(),
+                    Some(&writer),
+                    &mut warnings,
+                )
             })
             .await?;
         Ok(written(modified.answer, deduplicated(warnings)))
@@ -48,6 +55,7 @@ impl ApiServer {
     /// The road of a new tree over an old one, whatever verb made it. `writer` is none when it is tracked already.
     pub(crate) fn admit_update(
         &self,
+        context: &Context,
         target: &Target,
         old: &Value,
         mut new: Value,
@@ -63,6 +71,7 @@ impl ApiServer {
         if let Some(writer) = writer {
             writer.update(Some(old), &mut new);
         }
+        admit(self, context, target, Operation::Update(old, &new))?;
         let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {

@@ -7,9 +7,12 @@ mod applying;
 mod creating;
 mod deleting;
 mod listing;
+mod nodes;
 mod patching;
 mod pods;
+mod rights;
 mod services;
+mod tokens;
 mod updating;
 mod watching;
 

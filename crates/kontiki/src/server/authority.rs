@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::identity::Identity;
 use crate::config::ServerConfig;
 use crate::kubeconfig;
-use crate::pki::{API_CA_NAME, Authority, PEER_CA_NAME, Pair, Subject};
+use crate::pki::{self, API_CA_NAME, Authority, PEER_CA_NAME, Pair, Subject};
 
 pub use joins::Joins;
 
@@ -19,6 +19,8 @@ pub struct Authorities {
     pub api: Authority,
     /// Signs replicas.
     pub peers: Authority,
+    /// Signs ServiceAccounts' tokens: a private key in PEM.
+    pub token_key_pem: String,
     dir: PathBuf,
 }
 
@@ -29,11 +31,17 @@ impl Authorities {
         let dir = config.data_dir.join("pki");
         let api = Authority::load_or_generate(&dir, "api-ca", API_CA_NAME)?;
         let peers = Authority::load_or_generate(&dir, "peer-ca", PEER_CA_NAME)?;
+        let token_key_pem = pki::token_key(&dir)?;
         let kubeconfig = config.data_dir.join("kubeconfig");
         let admin = api.ensure(&dir, "admin", &Subject::admin())?;
         let server = format!("https://{}", config.advertise);
         kubeconfig::write(&kubeconfig, &server, api.cert_pem(), &admin)?;
-        Ok(Self { api, peers, dir })
+        Ok(Self {
+            api,
+            peers,
+            token_key_pem,
+            dir,
+        })
     }
 
     /// The gateway's certificate, made anew when due.

@@ -26,7 +26,7 @@ use sha2::Digest as _;
 
 use super::Authorities;
 use crate::join::Token;
-use crate::pki::{ADMIN_GROUP, Subject};
+use crate::pki::{ADMIN_GROUP, Subject, TOKEN_KEY};
 
 const NAMESPACE: &str = "kube-system";
 const SECRET_TYPE: &str = "kontiki.io/join-token";
@@ -183,6 +183,7 @@ impl Joins {
             ("api-ca.key".to_owned(), api.key_pem.clone()),
             ("peer-ca.crt".to_owned(), peers.cert_pem.clone()),
             ("peer-ca.key".to_owned(), peers.key_pem.clone()),
+            (TOKEN_KEY.to_owned(), self.authorities.token_key_pem.clone()),
         ]);
         Ok(ServerIdentity {
             id,
@@ -287,8 +288,8 @@ fn context() -> Context {
     Context {
         user: User {
             name: "system:kontiki".into(),
-            uid: String::new(),
             groups: vec![ADMIN_GROUP.into()],
+            ..User::default()
         },
         timeout: None,
         user_agent: "kontiki".into(),
