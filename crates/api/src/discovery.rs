@@ -18,8 +18,11 @@ pub const VERBS: &[&str] = &[
     "watch",
 ];
 
-/// What may be done with a kind's objects. A namespace's deletion is a process of its own: never in bulk, as upstream.
+/// What may be done with a kind's objects. Reviews are asked only; a namespace's deletion is a process of its own: never in bulk, as upstream.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
+    if kind.review.is_some() {
+        return vec!["create"];
+    }
     let in_bulk = !(kind.group.is_empty() && kind.plural == "namespaces");
     VERBS
         .iter()
@@ -160,6 +163,7 @@ pub fn subresource_kind(
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
         Subresource::Eviction => ("policy", "v1", "Eviction"),
         Subresource::Binding => ("", "v1", "Binding"),
+        Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
         Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
             (kind.group, kind.version, kind.kind)
         }

@@ -50,6 +50,8 @@ pub enum Subresource {
     Finalize,
     /// `approval` (certificate signing requests).
     Approval,
+    /// `token` (service accounts, authentication.k8s.io/v1 TokenRequest).
+    Token,
 }
 
 impl Subresource {
@@ -62,6 +64,7 @@ impl Subresource {
         Self::Log,
         Self::Finalize,
         Self::Approval,
+        Self::Token,
     ];
 
     /// The last segment of its URL.
@@ -74,6 +77,7 @@ impl Subresource {
             Self::Log => "log",
             Self::Finalize => "finalize",
             Self::Approval => "approval",
+            Self::Token => "token",
         }
     }
 
@@ -88,11 +92,28 @@ impl Subresource {
     pub const fn verbs(self) -> &'static [&'static str] {
         match self {
             Self::Status | Self::Scale | Self::Approval => &["get", "patch", "update"],
-            Self::Binding | Self::Eviction => &["create"],
+            Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
         }
     }
+}
+
+/// A question that is asked by a create, answered at once and never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Review {
+    /// Whose token is this?
+    Token,
+    /// Who am I?
+    Myself,
+    /// May this user do that?
+    Access,
+    /// May this user do that in this namespace?
+    LocalAccess,
+    /// May I do that?
+    SelfAccess,
+    /// What may I do in this namespace?
+    SelfRules,
 }
 
 /// A column of `kubectl get`.
@@ -260,6 +281,8 @@ pub struct Kind {
     /// Set for a version that is served but not stored. All of its hooks but `default` then see the stored version;
     /// `row` and `fields` are the stored kind's.
     pub conversion: Option<Conversion>,
+    /// Its objects are questions: created and answered, never stored.
+    pub review: Option<Review>,
     /// What the kind does of its own.
     pub hooks: Hooks,
     /// Root of its schema.
@@ -289,6 +312,7 @@ impl Kind {
             status_on_create: false,
             status_resets: &[&["spec"]],
             conversion: None,
+            review: None,
             hooks: Hooks::NONE,
             definition: |generator| generator.subschema_for::<T>(),
         }

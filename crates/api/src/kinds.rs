@@ -9,9 +9,11 @@ use crate::kind::SLOTS;
 use crate::managed_fields::fieldset::FieldSet;
 use crate::schema::Schema;
 
-pub use crate::kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
+pub use crate::kind::{Column, Conversion, Gvk, Hooks, Kind, Review, Subresource};
 
 pub mod certificate_signing_request;
+pub mod cluster_role;
+pub mod cluster_role_binding;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
@@ -30,10 +32,9 @@ pub mod ingress;
 pub mod ingress_class;
 pub mod ip_address;
 pub mod job;
-pub mod job;
-pub mod lease;
 pub mod lease;
 pub mod limit_range;
+pub mod local_subject_access_review;
 pub mod mutating_webhook_configuration;
 pub mod namespace;
 pub mod network_policy;
@@ -46,22 +47,25 @@ pub mod pod_template;
 pub mod priority_class;
 pub mod priority_level_configuration;
 pub mod replica_set;
-pub mod replica_set;
 pub mod replication_controller;
 pub mod resource_claim;
 pub mod resource_claim_template;
 pub mod resource_quota;
 pub mod resource_slice;
+pub mod role;
+pub mod role_binding;
 pub mod runtime_class;
 pub mod secret;
-pub mod secret;
+pub mod self_subject_access_review;
+pub mod self_subject_review;
+pub mod self_subject_rules_review;
 pub mod service;
-pub mod service;
-pub mod service_account;
 pub mod service_account;
 pub mod service_cidr;
 pub mod stateful_set;
 pub mod storage_class;
+pub mod subject_access_review;
+pub mod token_review;
 pub mod validating_admission_policy;
 pub mod validating_admission_policy_binding;
 pub mod validating_webhook_configuration;
@@ -94,6 +98,12 @@ pub static KINDS: &[&Kind] = &[
     &replica_set::KIND,
     &stateful_set::KIND,
     &event::events_v1::KIND,
+    &self_subject_review::KIND,
+    &token_review::KIND,
+    &local_subject_access_review::KIND,
+    &self_subject_access_review::KIND,
+    &self_subject_rules_review::KIND,
+    &subject_access_review::KIND,
     &horizontal_pod_autoscaler::KIND,
     &horizontal_pod_autoscaler::v1::KIND,
     &cron_job::KIND,
@@ -105,6 +115,10 @@ pub static KINDS: &[&Kind] = &[
     &network_policy::KIND,
     &service_cidr::KIND,
     &pod_disruption_budget::KIND,
+    &cluster_role_binding::KIND,
+    &cluster_role::KIND,
+    &role_binding::KIND,
+    &role::KIND,
     &csi_driver::KIND,
     &csi_node::KIND,
     &csi_storage_capacity::KIND,

@@ -22,6 +22,7 @@ pub mod openapi;
 pub mod podspec;
 pub mod protobuf;
 pub mod quantity;
+pub mod rbac;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;

@@ -1,4 +1,5 @@
-//! Who asks: client certificates (verified by the TLS layer before) and bearer tokens of a reloadable list.
+//! Who asks: client certificates (verified by the TLS layer before), bearer tokens of a reloadable list, and tokens of
+//! ServiceAccounts.
 //!
 //! Anonymous requests are refused: health and version are the faces' to leave open.
 
@@ -87,6 +88,7 @@ fn parse_line(line: &str) -> Option<(&str, User)> {
             name: name.to_owned(),
             uid: uid.to_owned(),
             groups,
+            ..User::default()
         },
     ))
 }
@@ -99,17 +101,34 @@ impl ApiServer {
             .cert_der
             .and_then(|der| user_of_cert(der, self.now_unix_ms()));
         let from_token = || {
-            credentials
-                .bearer
-                .and_then(|token| self.options().tokens.find(token.trim()))
+            let token = credentials.bearer?.trim();
+            let audiences = self.options().issuer.audiences();
+            self.user_of_token(token, audiences).map(|(user, _)| user)
         };
-        let mut user = from_cert.or_else(from_token).ok_or_else(unauthorized)?;
-        let authenticated = "system:authenticated".to_owned();
-        if !user.groups.contains(&authenticated) {
-            user.groups.push(authenticated);
-        }
-        Ok(user)
+        let user = from_cert.or_else(from_token).ok_or_else(unauthorized)?;
+        Ok(authenticated(user))
     }
+
+    /// Whose token it is, and for which of the wanted audiences it is good.
+    pub(crate) fn user_of_token(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Option<(User, Vec<String>)> {
+        let listed = self.options().tokens.find(token);
+        let listed = listed.and_then(|user| self.for_this_api(user, audiences));
+        let found = listed.or_else(|| self.user_of_service_account_token(token, audiences));
+        found.map(|(user, audiences)| (authenticated(user), audiences))
+    }
+}
+
+/// The user, in the group of all whom an authenticator knows.
+fn authenticated(mut user: User) -> User {
+    let group = "system:authenticated";
+    if !user.is_in(group) {
+        user.groups.push(group.to_owned());
+    }
+    user
 }
 
 /// The subject's CN and Os, unless the certificate is out of date: connections may outlive it.
@@ -130,6 +149,7 @@ pub fn user_of_cert(der: &[u8], now_unix_ms: u64) -> Option<User> {
         name,
         uid: String::new(),
         groups: groups.collect(),
+        ..User::default()
     })
 }
 

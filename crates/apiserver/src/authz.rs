@@ -1,56 +1,237 @@
-//! Who may do what. For now: `system:masters` everything, a node its own Node object, nobody else anything.
+//! Who may do what: superusers everything, nodes what their pods need (`node`), everybody what roles grant (`rbac`).
+//!
+//! A decision reads the local store only: as upstream, a grant that another replica just committed may be unknown here
+//! for as long as this replica lags. What of an object one may write is `content`'s to say.
 
+pub(crate) mod content;
+mod escalation;
+mod index;
+pub(crate) mod node;
+mod node_restriction;
+pub(crate) mod rbac;
+
+use std::fmt;
+use std::sync::Arc;
+
+use kontiki_api::rbac::Ask;
+use kontiki_api::selector::FieldSelector;
 use kontiki_base::status::{Details, Reason, Status, qualified};
 
-use crate::options::{Context, Target};
+use crate::options::{Context, Target, User};
+use crate::server::ApiServer;
+use index::Grant;
 
-/// Refuses what the user may not do, in upstream's words.
-pub(crate) fn authorize(context: &Context, verb: &str, target: &Target) -> Result<(), Status> {
-    let user = &context.user;
-    let is_in = |group: &str| user.groups.iter().any(|other| other == group);
-    if is_in("system:masters") {
-        return Ok(());
-    }
-    let node = user
-        .name
-        .strip_prefix("system:node:")
-        .filter(|_| is_in("system:nodes"));
-    let is_own_node = target.kind.kind == "Node" && node == Some(target.name.as_str());
-    if is_own_node && verb == "get" {
-        return Ok(());
-    }
-    Err(forbidden(context, verb, target))
+pub(crate) use index::Policies;
+
+/// Members may do everything, whatever roles there are.
+pub(crate) const MASTERS: &str = "system:masters";
+
+/// A question to the authorizers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attributes<'a> {
+    /// Who.
+    pub(crate) user: &'a User,
+    /// Where; empty for the cluster.
+    pub(crate) namespace: &'a str,
+    /// What.
+    pub(crate) ask: Ask<'a>,
+    /// The value that a list or watch selects `spec.nodeName` by.
+    pub(crate) node_name: Option<&'a str>,
 }
 
-fn forbidden(context: &Context, verb: &str, target: &Target) -> Status {
-    let (group, plural) = (target.kind.group, target.kind.plural);
-    let resource = match target.subresource {
-        Some(subresource) => format!("{plural}/{}", subresource.name()),
-        None => plural.to_owned(),
+/// The answer of the authorizers; who has no opinion leaves the question to the next, and nobody's is a no.
+#[derive(Debug, Clone)]
+pub(crate) enum Decision {
+    /// Yes.
+    Allow(Why),
+    /// No, with what there is to say about it.
+    NoOpinion(String),
+}
+
+/// What allowed a request: spelled out for reviews only.
+#[derive(Debug, Clone)]
+pub(crate) enum Why {
+    /// A superuser, or a node on business of its own.
+    Nothing,
+    /// A binding, and the index of the subject in it.
+    Grant(Arc<Grant>, usize),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Grant(grant, subject) => {
+                write!(f, "RBAC: allowed by {}", grant.describe(*subject))
+            }
+        }
+    }
+}
+
+impl Decision {
+    /// Whether it is a yes.
+    pub(crate) fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allow(_))
+    }
+}
+
+impl User {
+    /// Whether the user is in a group.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|other| other == group)
+    }
+}
+
+impl<'a> Attributes<'a> {
+    /// A verb on a target.
+    pub(crate) fn new(user: &'a User, verb: &'a str, target: &'a Target) -> Self {
+        // As in upstream's URLs, a namespace lies in itself: roles in it may say who reads it.
+        let is_namespace = target.kind.group.is_empty() && target.kind.plural == "namespaces";
+        Self {
+            user,
+            namespace: if is_namespace {
+                &target.name
+            } else {
+                &target.namespace
+            },
+            ask: Ask {
+                verb,
+                group: target.kind.group,
+                resource: target.kind.plural,
+                subresource: target
+                    .subresource
+                    .map_or("", kontiki_api::Subresource::name),
+                name: &target.name,
+                path: None,
+            },
+            node_name: None,
+        }
+    }
+}
+
+impl ApiServer {
+    /// Refuses what the user may not do, in upstream's words.
+    pub(crate) fn authorize(
+        &self,
+        context: &Context,
+        verb: &str,
+        target: &Target,
+    ) -> Result<(), Status> {
+        self.require(&Attributes::new(&context.user, verb, target))
+    }
+
+    /// The same of a verb on a collection: a selector of one name makes it a request for that object, as upstream.
+    pub(crate) fn authorize_selection(
+        &self,
+        context: &Context,
+        verb: &str,
+        target: &Target,
+        field_selector: Option<&str>,
+    ) -> Result<(), Status> {
+        let selector = FieldSelector::parse(field_selector.unwrap_or_default()).ok();
+        let required = |field| selector.as_ref().and_then(|it| it.requires(field));
+        let mut attributes = Attributes::new(&context.user, verb, target);
+        attributes.node_name = required("spec.nodeName");
+        if attributes.ask.name.is_empty()
+            && let Some(name) = required("metadata.name")
+            && kontiki_api::meta::names::path_segment(name, false).is_empty()
+        {
+            attributes.ask.name = name;
+        }
+        self.require(&attributes)
+    }
+
+    /// Refuses a path that is no resource's unless the user may use it; `verb` is the HTTP method in lower case.
+    pub fn authorize_path(&self, context: &Context, verb: &str, path: &str) -> Result<(), Status> {
+        self.require(&Attributes {
+            user: &context.user,
+            namespace: "",
+            ask: Ask {
+                verb,
+                path: Some(path),
+                ..Ask::default()
+            },
+            node_name: None,
+        })
+    }
+
+    pub(crate) fn require(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        match self.decide(attributes) {
+            Decision::Allow(_) => Ok(()),
+            Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
+        }
+    }
+
+    /// Asks the authorizers in turn.
+    pub(crate) fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        if attributes.user.is_in(MASTERS) {
+            return Decision::Allow(Why::Nothing);
+        }
+        let node = match node::node_of(attributes.user) {
+            None => String::new(),
+            Some(node) => match node::decide(&self.store().snapshot(), node, attributes) {
+                Decision::NoOpinion(reason) => reason,
+                allowed => return allowed,
+            },
+        };
+        let policies = self.0.policies.current(self.store());
+        match rbac::decide(&policies, attributes) {
+            Decision::NoOpinion(rbac) => {
+                let reasons = [node, rbac].into_iter().filter(|text| !text.is_empty());
+                Decision::NoOpinion(reasons.collect::<Vec<_>>().join("\n"))
+            }
+            allowed => allowed,
+        }
+    }
+}
+
+fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
+    let Ask {
+        verb,
+        group,
+        resource,
+        subresource,
+        name,
+        path,
+    } = attributes.ask;
+    let user = kontiki_api::field_error::go_quote(&attributes.user.name);
+    let mut why = match path {
+        Some(path) => format!("User {user} cannot {verb} path {path:?}"),
+        None => {
+            let resource = if subresource.is_empty() {
+                resource.to_owned()
+            } else {
+                format!("{resource}/{subresource}")
+            };
+            let place = if attributes.namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace {:?}", attributes.namespace)
+            };
+            format!(
+                "User {user} cannot {verb} resource {resource:?} in API group {group:?} {place}"
+            )
+        }
     };
-    let place = if target.namespace.is_empty() {
-        "at the cluster scope".to_owned()
-    } else {
-        format!("in the namespace \"{}\"", target.namespace)
-    };
-    let why = format!(
-        "User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}",
-        context.user.name
-    );
-    forbidden_because(target, &why)
+    if !reason.is_empty() {
+        why = format!("{why}: {reason}");
+    }
+    forbidden_resource(group, resource, name, &why)
 }
 
 /// 403 with a reason of its own.
 pub(crate) fn forbidden_because(target: &Target, why: &str) -> Status {
-    let (group, plural) = (target.kind.group, target.kind.plural);
-    let what = qualified(group, plural);
-    let message = if target.name.is_empty() {
-        format!("{what} is forbidden: {why}")
-    } else {
-        format!("{what} \"{}\" is forbidden: {why}", target.name)
+    forbidden_resource(target.kind.group, target.kind.plural, &target.name, why)
+}
+
+fn forbidden_resource(group: &str, plural: &str, name: &str, why: &str) -> Status {
+    let message = match (plural, name) {
+        ("", _) => format!("forbidden: {why}"),
+        (_, "") => format!("{} is forbidden: {why}", qualified(group, plural)),
+        _ => format!("{} {name:?} is forbidden: {why}", qualified(group, plural)),
     };
     Status::new(Reason::Forbidden, message).with_details(Details {
-        name: target.name.clone(),
+        name: name.to_owned(),
         group: group.into(),
         kind: plural.into(),
         ..Details::default()

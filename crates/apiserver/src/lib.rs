@@ -1,9 +1,9 @@
 //! The verbs of the Kubernetes API, protocol-neutral: who may, is the body right, what is proposed, what is
 //! answered. The gateway (REST) and rpc (gRPC) are two thin faces of [`ApiServer`].
 //!
-//! The road of a write: authorize ▸ decode and schema check ▸ default ▸ managed fields ▸ admit ▸ strategy
-//! (`prepare_*`) ▸ addresses ▸ validate ▸ one proposal. The road of a read: authorize ▸ barrier or a wait for a revision
-//! ▸ snapshot.
+//! The road of a write: authorize ▸ decode and schema check ▸ default ▸ managed fields ▸ admit ▸ rights over content
+//! ▸ strategy (`prepare_*`) ▸ addresses ▸ validate ▸ one proposal. The road of a read: authorize ▸ barrier or a wait for
+//! a revision ▸ snapshot.
 //!
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
@@ -16,16 +16,19 @@ mod decode;
 mod errors;
 mod follow;
 mod history;
+mod impersonation;
 mod kind_admission;
 mod modify;
 mod node_times;
 mod options;
 mod page_token;
 mod patch;
+mod reviews;
 mod revision;
 mod scale;
 mod selection;
 mod server;
+mod service_accounts;
 mod services;
 mod subresources;
 pub mod testing;
@@ -37,10 +40,12 @@ pub mod write;
 pub use backend::Backend;
 pub use batch::{Operation, Outcome};
 pub use body::Body;
+pub use impersonation::Impersonation;
 pub use options::{
     Answer, Context, DeleteOptions, FieldValidation, GetOptions, ListOptions, Page, PatchType,
     Propagation, Target, User, WatchEvent, WatchOptions, WriteOptions, Written,
 };
 pub use server::{ApiServer, Options};
+pub use service_accounts::{KeyError, TokenIssuer};
 pub use tunnel::{LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeTunnel};
 pub use verbs::watch::WatchStream;

@@ -3,6 +3,7 @@
 //! Names follow upstream's option kinds (`ListOptions`, `DeleteOptions`, ...); parsing them from a query string or a
 //! protobuf message is the faces' work.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct User {
     pub uid: String,
     /// Groups: a certificate's O, plus `system:authenticated`.
     pub groups: Vec<String>,
+    /// What else the authenticator knows, such as the pod that a token belongs to.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// What comes with every request, whatever the verb.

@@ -10,8 +10,10 @@ use kontiki_base::random::{Random, SystemRandom};
 use kontiki_state::Store;
 
 use crate::authn::Tokens;
+use crate::authz::Policies;
 use crate::backend::Backend;
 use crate::history::History;
+use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
 
 /// What a server is made with.
@@ -19,6 +21,8 @@ use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
 pub struct Options {
     /// Bearer tokens that are accepted; reloadable.
     pub tokens: Arc<Tokens>,
+    /// Issues and reads the tokens of ServiceAccounts.
+    pub issuer: Arc<TokenIssuer>,
     /// The way to nodes' agents.
     pub node_tunnel: Arc<dyn NodeTunnel>,
     /// When nodes were last heard of.
@@ -37,6 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             tokens: Arc::default(),
+            issuer: Arc::new(TokenIssuer::ephemeral()),
             node_tunnel: Arc::new(NoNodes),
             liveness: Arc::new(NoNodes),
             clock: SystemClock::shared(),
@@ -50,6 +55,8 @@ impl Default for Options {
 pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) options: Options,
+    /// Roles and bindings, by subject.
+    pub(crate) policies: Policies,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
@@ -64,9 +71,11 @@ impl ApiServer {
     /// A server over a store: a `Consensus`, or a test's backend.
     pub fn new(backend: impl Backend, options: Options) -> Self {
         let backend = Arc::new(backend);
+        let policies = Policies::new(backend.store());
         Self(Arc::new(Inner {
             backend,
             options,
+            policies,
             history: History::default(),
             n_watches: AtomicUsize::new(0),
         }))

@@ -140,8 +140,8 @@ pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>)
 pub fn admin() -> Context {
     let user = User {
         name: "kubernetes-admin".into(),
-        uid: String::new(),
         groups: vec!["system:masters".into(), "system:authenticated".into()],
+        ..User::default()
     };
     Context {
         user,
@@ -155,8 +155,8 @@ pub fn jane() -> Context {
     let groups = vec!["system:authenticated".into()];
     let user = User {
         name: "jane".into(),
-        uid: String::new(),
         groups,
+        ..User::default()
     };
     Context { user, ..admin() }
 }

@@ -16,6 +16,7 @@ use crate::decode::meta_text;
 use crate::errors::{conflict, first_failure, namespace_not_found, namespace_terminating};
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
+use crate::service_accounts;
 
 /// Letters of generated suffixes: upstream's, without vowels and look-alikes.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -29,11 +30,16 @@ const MAX_MANAGER_LENGTH: usize = 128;
 pub(crate) fn lane(context: &Context, kind: &Kind) -> Lane {
     if kind.kind == "Event" {
         Lane::Events
-    } else if context.user.name.starts_with("system:") {
+    } else if is_system(&context.user.name) {
         Lane::System
     } else {
         Lane::User
     }
+}
+
+/// Whether a user is part of the system: its nodes and components, not the ServiceAccounts of workloads.
+fn is_system(user: &str) -> bool {
+    user.starts_with("system:") && !user.starts_with(service_accounts::PREFIX)
 }
 
 /// A random version 4 uuid.

@@ -6,6 +6,7 @@
 //! Deliberately absent: tokio, a clock, randomness (generated names and uids are the manager's), knowledge of one
 //! another: controllers meet through objects.
 
+mod cluster_role_aggregation;
 pub mod commit;
 mod controllers;
 mod cron_job;
@@ -27,10 +28,12 @@ mod plan;
 mod pod_gc;
 mod pods;
 mod priority_classes;
+mod rbac_defaults;
 mod replica_set;
 mod root_ca;
 mod selector;
 mod service_account;
+mod service_account_tokens;
 mod service_endpoints;
 mod taint_eviction;
 mod view;

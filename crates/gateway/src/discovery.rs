@@ -53,6 +53,11 @@ impl Discovery {
         }
     }
 
+    /// `host:port` of the server.
+    pub fn advertise(&self) -> &str {
+        &self.advertise
+    }
+
     /// `/api`.
     pub fn core_versions(&self, headers: &HeaderMap) -> Result<Response, Status> {
         if wants_aggregated(headers) {

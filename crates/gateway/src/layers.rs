@@ -9,15 +9,15 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, USER_AGENT};
-use kontiki_apiserver::Context;
 use kontiki_apiserver::authn::{Credentials, PeerCert};
+use kontiki_apiserver::{Context, Impersonation, User};
 use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
 use tower::ServiceBuilder;
 
 use crate::accept;
 use crate::respond::{self, Response};
-use crate::route::{Parsed, Route};
+use crate::route::Parsed;
 use crate::router::Gateway;
 
 /// Longest that a request may take, watches and logs aside (upstream's `--request-timeout`).
@@ -110,10 +110,13 @@ async fn authenticate(
     };
     let user_agent = text(USER_AGENT).unwrap_or("").to_owned();
     let context = match gateway.api.authenticate(credentials) {
-        Ok(user) => Context {
-            user,
-            user_agent,
-            ..Context::default()
+        Ok(user) => match acting(&gateway, user, &request) {
+            Ok(user) => Context {
+                user,
+                user_agent,
+                ..Context::default()
+            },
+            Err(status) => return respond::status(&status),
         },
         Err(_) if is_public(&request) => Context {
             user_agent,
@@ -125,8 +128,17 @@ async fn authenticate(
     next.run(request).await
 }
 
+/// The user that the request acts as: the one that sent it, unless it says otherwise and may.
+fn acting(gateway: &Gateway, user: User, request: &Request) -> Result<User, Status> {
+    let headers = request.headers().iter();
+    match Impersonation::read(headers.map(|(name, value)| (name.as_str(), value.as_bytes())))? {
+        None => Ok(user),
+        Some(wanted) => gateway.api.impersonate(&user, wanted),
+    }
+}
+
 fn is_public(request: &Request) -> bool {
-    parsed(request).is_some_and(|parsed| matches!(parsed.route, Route::Health(_) | Route::Version))
+    parsed(request).is_some_and(|parsed| parsed.is_health())
 }
 
 /// The request as the `parse` layer read it.

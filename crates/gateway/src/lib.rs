@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod openapi;
 mod openapi_v2;
+mod openid;
 mod path;
 mod query;
 mod respond;

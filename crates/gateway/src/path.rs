@@ -21,6 +21,11 @@ impl Resource {
         self.target.name.is_empty()
     }
 
+    /// An object of a kind whose objects are never stored, or their collection in all namespaces.
+    pub fn is_nowhere(&self) -> bool {
+        self.target.kind.review.is_some() && (!self.is_collection() || self.is_all_namespaces())
+    }
+
     /// The same resource in all namespaces: may be listed and watched only.
     pub fn is_all_namespaces(&self) -> bool {
         self.target.kind.namespaced && self.target.namespace.is_empty()

@@ -82,7 +82,9 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
             &[Method::GET, Method::PUT, Method::PATCH]
         }
         Some(Subresource::Finalize) => &[Method::PUT],
-        Some(Subresource::Binding | Subresource::Eviction) => &[Method::POST],
+        Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
+        None if resource.is_nowhere() => &[],
+        None if resource.target.kind.review.is_some() => &[Method::POST],
         None if resource.is_all_namespaces() => &[Method::GET],
         None if !resource.is_collection() => {
             &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]

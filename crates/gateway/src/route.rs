@@ -29,6 +29,10 @@ pub enum Route {
     OpenApiV2,
     /// `/openapi/v3`: the documents that there are.
     OpenApiIndex,
+    /// `/openid/v1/jwks`: public keys of ServiceAccounts' tokens.
+    Jwks,
+    /// `/.well-known/openid-configuration`: who issues them.
+    OpenIdConfiguration,
     /// `/openapi/v3/PATH`: one group-version.
     OpenApi(String, String),
     /// An object or a collection.
@@ -100,6 +104,8 @@ fn route(path: &str) -> Route {
         "/apis" => return Route::Groups,
         "/openapi/v2" => return Route::OpenApiV2,
         "/openapi/v3" => return Route::OpenApiIndex,
+        "/openid/v1/jwks" => return Route::Jwks,
+        "/.well-known/openid-configuration" => return Route::OpenIdConfiguration,
         _ => {}
     }
     let segments: Vec<&str> = trimmed.split('/').skip(1).collect();

@@ -18,7 +18,7 @@ use crate::openapi_v2::OpenApiV2;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
 use crate::watch::Encoded;
-use crate::{discovery, layers, path, rest, version};
+use crate::{discovery, layers, openid, path, rest, version};
 
 /// What the gateway is made with.
 #[derive(Default)]
@@ -115,6 +115,12 @@ async fn dispatch(
     if let Route::Refused(status) = &parsed.route {
         return Err(status.clone());
     }
+    if !parsed.is_health() {
+        let verb = request.method().as_str().to_ascii_lowercase();
+        gateway
+            .api
+            .authorize_path(&context, &verb, request.uri().path())?;
+    }
     let not_found = || Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     if matches!(parsed.route, Route::Unknown) {
         return not_found();
@@ -135,6 +141,11 @@ async fn dispatch(
         Route::Groups => gateway.discovery.groups(headers),
         Route::Group(group) => discovery::group(group, headers),
         Route::Resources(group, version) => discovery::resources(group, version, headers),
+        Route::Jwks => Ok(openid::jwks(&gateway.api)),
+        Route::OpenIdConfiguration => Ok(openid::configuration(
+            &gateway.api,
+            gateway.discovery.advertise(),
+        )),
         Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(headers)),
         Route::OpenApiIndex => gateway.openapi.index(headers),
         Route::OpenApi(group, version) => {

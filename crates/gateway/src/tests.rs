@@ -8,13 +8,15 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use kontiki_apiserver::testing::{self, ADMIN_TOKEN, PLAIN_TOKEN};
+use kontiki_apiserver::testing::{self, ADMIN_TOKEN};
 use kontiki_base::limits::REQUEST_BYTES;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::router::router_with_limit;
 use crate::{GatewayOptions, router};
+
+mod access;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -457,49 +459,6 @@ async fn patches_by_content_type() {
         (201, &json!("b"))
     );
     assert_eq!(client.write("PATCH", path, apply, config).await.code, 200);
-}
-
-#[tokio::test]
-async fn strangers_see_health_and_version_only() {
-    let client = Client::new().await;
-    let anonymous = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-    for path in [
-        "/livez",
-        "/readyz",
-        "/healthz",
-        "/livez/ping",
-        "/version",
-        "/readyz?verbose",
-    ] {
-        assert_eq!(client.send(anonymous(path)).await.code, 200, "{path}");
-    }
-    for path in ["/api", "/apis", "/metrics", PODS, "/nope", "/openapi/v3"] {
-        let answer = client.send(anonymous(path)).await;
-        assert_eq!(
-            (answer.code, answer.message().as_str()),
-            (401, "Unauthorized"),
-            "{path}"
-        );
-    }
-    let plain = |path: &str| {
-        let request = Request::get(path).header("authorization", format!("Bearer {PLAIN_TOKEN}"));
-        request.body(Body::empty()).unwrap()
-    };
-    let forbidden = client.send(plain(PODS)).await;
-    assert_eq!(forbidden.code, 403);
-    assert!(
-        forbidden
-            .message()
-            .contains("User \"jane\" cannot list resource \"pods\"")
-    );
-    let metrics = client.send(plain("/metrics")).await;
-    let metrics = String::from_utf8_lossy(&metrics.body);
-    for (name, kind, _) in kontiki_base::metrics::CATALOG {
-        let line = format!("# TYPE kontiki_{name} {kind}\n");
-        assert!(metrics.contains(&line), "{name}");
-    }
-    let verbose = client.send(anonymous("/livez?verbose=true")).await;
-    assert_eq!(verbose.body, "[+]ping ok\nlivez check passed\n");
 }
 
 #[tokio::test]

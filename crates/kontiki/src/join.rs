@@ -144,7 +144,13 @@ pub async fn server(config: &ServerConfig, join: &JoinConfig) -> Result<JoinServ
 }
 
 /// Files that a joining replica gets.
-pub const SERVER_FILES: [&str; 4] = ["api-ca.crt", "api-ca.key", "peer-ca.crt", "peer-ca.key"];
+pub const SERVER_FILES: [&str; 5] = [
+    "api-ca.crt",
+    "api-ca.key",
+    "peer-ca.crt",
+    "peer-ca.key",
+    pki::TOKEN_KEY,
+];
 
 fn save_keys(dir: &Path, answer: &JoinServerResponse) -> Result<()> {
     files::create_private_dir(dir)?;

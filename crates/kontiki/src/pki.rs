@@ -1,4 +1,4 @@
-//! The cluster's certificates: two authorities, and what they sign.
+//! The cluster's certificates: two authorities, and what they sign; beside them the key of ServiceAccounts' tokens.
 //!
 //! The *API* authority signs the gateway's server certificate, users and nodes; the *peer* authority signs replicas for
 //! the Raft port and nothing else, so that no node's or user's certificate opens it. Keys are ECDSA P-256. Files are
@@ -336,6 +336,26 @@ impl Pair {
     }
 }
 
+/// File of the key that signs ServiceAccounts' tokens.
+pub const TOKEN_KEY: &str = "sa.key";
+
+/// Reads the key that signs ServiceAccounts' tokens, or makes it: one for all replicas, as the authorities.
+pub fn token_key(dir: &Path) -> Result<String> {
+    let path = dir.join(TOKEN_KEY);
+    if path.exists() {
+        return files::read(&path);
+    }
+    let pem = KeyPair::generate()?.serialize_pem();
+    save_token_key(dir, &pem)?;
+    Ok(pem)
+}
+
+/// Writes that key, durable and readable by the owner only.
+pub fn save_token_key(dir: &Path, pem: &str) -> Result<()> {
+    files::create_private_dir(dir)?;
+    files::write_private(&dir.join(TOKEN_KEY), pem.as_bytes())
+}
+
 fn paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     (
         dir.join(format!("{name}.crt")),
@@ -402,6 +422,16 @@ mod tests {
                 .unwrap(),
             third
         );
+    }
+
+    #[test]
+    fn the_token_key_is_made_once_and_signs() {
+        let dir = tempfile::tempdir().unwrap();
+        let pem = token_key(dir.path()).unwrap();
+        assert_eq!(token_key(dir.path()).unwrap(), pem);
+        let issuer = |pem: &str| kontiki_apiserver::TokenIssuer::from_pem(pem);
+        assert_eq!(issuer(&pem).unwrap().jwks(), issuer(&pem).unwrap().jwks());
+        assert!(issuer("-----BEGIN PRIVATE KEY-----\nAA==\n").is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kontiki_apiserver::authn::Tokens;
-use kontiki_apiserver::{ApiServer, NodeLiveness as _};
+use kontiki_apiserver::{ApiServer, NodeLiveness as _, TokenIssuer};
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SystemRandom;
 use kontiki_base::task::{TaskKind, spawn};
@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{ServerConfig, parse_cidr};
-use crate::files;
+use crate::{files, pki};
 use authority::Authorities;
 pub use identity::Identity;
 
@@ -46,7 +46,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     let dispatcher = dispatcher(&config, &consensus);
     let api = ApiServer::new(
         consensus.clone(),
-        api_options(&config, &tokens, &dispatcher)?,
+        api_options(&config, &authorities, &tokens, &dispatcher)?,
     );
     let manager = kontiki_controller_manager::start(
         consensus.clone(),
@@ -156,11 +156,16 @@ fn load_tokens(config: &ServerConfig) -> Result<Tokens> {
 
 fn api_options(
     config: &ServerConfig,
+    authorities: &Authorities,
     tokens: &Arc<Tokens>,
     dispatcher: &Arc<Dispatcher>,
 ) -> Result<kontiki_apiserver::Options> {
     Ok(kontiki_apiserver::Options {
         tokens: tokens.clone(),
+        issuer: Arc::new(
+            TokenIssuer::from_pem(&authorities.token_key_pem)
+                .with_context(|| format!("{} is not usable", pki::TOKEN_KEY))?,
+        ),
         node_tunnel: dispatcher.clone(),
         liveness: dispatcher.clone(),
         service_cidr: parse_cidr(&config.service_cidr)?,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kontiki_apiserver::authn::{Credentials, PeerCert};
-use kontiki_apiserver::{ApiServer, Context};
+use kontiki_apiserver::{ApiServer, Context, Impersonation, User};
 use kontiki_base::limits::REQUESTS_IN_FLIGHT;
 use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
 use tokio::sync::Semaphore;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response};
 
 use crate::error::to_tonic;
@@ -55,6 +55,7 @@ impl Face {
         let user = self
             .api
             .authenticate(credentials)
+            .and_then(|user| self.acting(user, request.metadata()))
             .map_err(|status| to_tonic(&status))?;
         let user_agent = text("user-agent").unwrap_or("").to_owned();
         Ok(Context {
@@ -62,6 +63,18 @@ impl Face {
             timeout: timeout(request.metadata()),
             user_agent,
         })
+    }
+
+    /// The user that the call acts as, by the metadata that REST has as headers.
+    fn acting(&self, user: User, metadata: &MetadataMap) -> Result<User, Status> {
+        let fields = metadata.iter().filter_map(|entry| match entry {
+            KeyAndValueRef::Ascii(key, value) => Some((key.as_str(), value.as_bytes())),
+            KeyAndValueRef::Binary(..) => None,
+        });
+        match Impersonation::read(fields)? {
+            None => Ok(user),
+            Some(wanted) => self.api.impersonate(&user, wanted),
+        }
     }
 
     /// Runs a unary call within its deadline and the limit of calls at once.

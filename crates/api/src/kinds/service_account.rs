@@ -3,13 +3,14 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{Column, Hooks, Kind, Subresource};
 use crate::table;
 
 /// ServiceAccount.
 pub static KIND: Kind = Kind {
     singular: "serviceaccount",
     short_names: &["sa"],
+    subresources: &[Subresource::Token],
     columns: &[
         Column::NAME,
         Column::text(

@@ -20,6 +20,12 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
     };
     let collection = format!("{root}{scope}/{}", kind.plural);
     let object = format!("{collection}/{{name}}");
+    if kind.review.is_some() {
+        let mut item = json!({"parameters": common(kind, false)});
+        item["post"] = create(kind, &definition);
+        paths.insert(collection, item);
+        return;
+    }
     paths.insert(collection, collection_item(kind, &definition));
     paths.insert(object.clone(), object_item(kind, &definition));
     if kind.namespaced {
@@ -62,14 +68,18 @@ fn list<'a>(kind: &'a Kind, definition: &str, suffix: &str) -> Operation<'a> {
         .lists()
 }
 
-fn collection_item(kind: &Kind, definition: &str) -> Value {
+fn create(kind: &Kind, definition: &str) -> Value {
     let create = Operation::new(kind, "create", "post", "")
         .answers(definition)
         .created();
+    create.writes(Body::Object(definition)).build()
+}
+
+fn collection_item(kind: &Kind, definition: &str) -> Value {
     let delete = Operation::new(kind, "delete", "deletecollection", "Collection").status();
     json!({
         "get": list(kind, definition, "").build(),
-        "post": create.writes(Body::Object(definition)).build(),
+        "post": create(kind, definition),
         "delete": delete.lists().deletes().build(),
         "parameters": common(kind, false),
     })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
@@ -44,6 +45,7 @@ pub(super) fn subresource_definition(
         Subresource::Scale => definition_of::<Scale>(),
         Subresource::Binding => definition_of::<Binding>(),
         Subresource::Eviction => definition_of::<Eviction>(),
+        Subresource::Token => definition_of::<TokenRequest>(),
         Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
             definition.to_owned()
         }
@@ -69,8 +71,10 @@ impl Components {
             ..
         } = *kind;
         let gvk = |kind: &str| json!([{"group": group, "version": version, "kind": kind}]);
-        let list = list_schema(definition, gvk(&kind.list_kind()));
-        self.0.insert(format!("{definition}List"), list);
+        if kind.review.is_none() {
+            let list = list_schema(definition, gvk(&kind.list_kind()));
+            self.0.insert(format!("{definition}List"), list);
+        }
         if let Some(schema) = self.0.get_mut(definition) {
             schema["x-kubernetes-group-version-kind"] = gvk(name);
         }
@@ -83,6 +87,10 @@ impl Components {
                 Subresource::Binding => self.add_type::<Binding>(Some(("", "v1", "Binding"))),
                 Subresource::Eviction => {
                     self.add_type::<Eviction>(Some(("policy", "v1", "Eviction")));
+                }
+                Subresource::Token => {
+                    let gvk = ("authentication.k8s.io", "v1", "TokenRequest");
+                    self.add_type::<TokenRequest>(Some(gvk));
                 }
                 Subresource::Status
                 | Subresource::Log

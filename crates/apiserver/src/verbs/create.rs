@@ -6,7 +6,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::OpResult;
 use serde_json::Value;
 
-use crate::authz::authorize;
+use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_namespace};
 use crate::errors::{already_exists, namespace_not_found, namespace_terminating};
@@ -28,15 +28,21 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        authorize(context, "create", target)?;
+        self.authorize(context, "create", target)?;
         match target.subresource {
             None => {}
             Some(Subresource::Binding) => return self.bind(context, target, body, options).await,
             Some(Subresource::Eviction) => return self.evict(context, target, body, options).await,
+            Some(Subresource::Token) => {
+                return self.request_token(context, target, body, options).await;
+            }
             Some(_) => {
                 let message = "the server does not allow this method on the requested resource";
                 return Err(Status::new(Reason::MethodNotAllowed, message));
             }
+        }
+        if let Some(review) = target.kind.review {
+            return self.review(context, target, review, body, options);
         }
         let mut warnings = Vec::new();
         let mut object = decode(target.kind, body, options.field_validation, &mut warnings)?;
@@ -75,6 +81,7 @@ impl ApiServer {
         }
         self.admit(context, target, &mut object, None)?;
         self.identify(&mut object);
+        self.authorize_content(context, target, Operation::Create(&object))?;
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
@@ -98,6 +105,7 @@ impl ApiServer {
             if !errors.is_empty() {
                 return Err(target.kind.invalid(&object, &errors));
             }
+            self.fill_token_secret(context, target, &mut object).await?;
             let draft = Draft::new(target.kind, object)?;
             let named = Target {
                 name: draft.key.name.to_string(),

@@ -14,7 +14,8 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Object, Op, OpResult, Precondition};
 use serde_json::{Value, json};
 
-use crate::authz::authorize;
+use crate::authz::content::Operation;
+use crate::authz::node::node_of;
 use crate::errors::{MODIFIED, conflict, not_found};
 use crate::modify::is_finished;
 use crate::options::{
@@ -44,7 +45,11 @@ impl ApiServer {
         target: &Target,
         options: &DeleteOptions,
     ) -> Result<Written, Status> {
-        authorize(context, "delete", target)?;
+        self.authorize(context, "delete", target)?;
+        if node_of(&context.user).is_some() {
+            let object = self.current(context, target).await?;
+            self.authorize_content(context, target, Operation::Delete(&object.value()))?;
+        }
         let written = self.delete_unchecked(context, target, options).await?;
         Ok(Written {
             object: versions::answer(target.kind, written.object),
@@ -60,7 +65,8 @@ impl ApiServer {
         options: &DeleteOptions,
         select: &ListOptions,
     ) -> Result<Page, Status> {
-        authorize(context, "deletecollection", target)?;
+        let fields = select.field_selector.as_deref();
+        self.authorize_selection(context, "deletecollection", target, fields)?;
         let page = self.list_unchecked(context, target, select).await?;
         for object in &page.items {
             let name = object.key.name.to_string();

@@ -6,7 +6,6 @@ use kontiki_api::Subresource;
 use kontiki_base::status::Status;
 use kontiki_state::Object;
 
-use crate::authz::authorize;
 use crate::errors::not_found;
 use crate::options::{Answer, Context, GetOptions, Target};
 use crate::revision::Wanted;
@@ -22,7 +21,7 @@ impl ApiServer {
         target: &Target,
         options: &GetOptions,
     ) -> Result<Answer, Status> {
-        authorize(context, "get", target)?;
+        self.authorize(context, "get", target)?;
         match Wanted::parse(options.resource_version.as_deref())? {
             Wanted::Newest => self.read_barrier(context).await?,
             Wanted::Any => {}

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Object, Revision};
 
-use crate::authz::authorize;
 use crate::history::View;
 use crate::options::{Context, ListOptions, Page, Target};
 use crate::page_token::PageToken;
@@ -32,7 +31,7 @@ impl ApiServer {
         target: &Target,
         options: &ListOptions,
     ) -> Result<Page, Status> {
-        authorize(context, "list", target)?;
+        self.authorize_selection(context, "list", target, options.field_selector.as_deref())?;
         let page = self.list_unchecked(context, target, options).await?;
         Ok(versions::page(target.kind, page))
     }

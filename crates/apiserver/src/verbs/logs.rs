@@ -5,7 +5,6 @@ use kontiki_api::{FieldError, Subresource};
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use crate::authz::authorize;
 use crate::options::{Context, Target};
 use crate::server::ApiServer;
 use crate::tunnel::{LogOptions, LogRequest, LogStream};
@@ -19,7 +18,7 @@ impl ApiServer {
         options: LogOptions,
     ) -> Result<LogStream, Status> {
         let target = target.clone().with(Subresource::Log);
-        authorize(context, "get", &target)?;
+        self.authorize(context, "get", &target)?;
         check_options(&options)?;
         let pod = self.current(context, &target).await?;
         let pod_uid = pod.header.uid.to_string();

@@ -6,7 +6,6 @@ use kontiki_api::meta::Meta;
 use kontiki_base::status::{Cause, Details, Reason, Status};
 use serde_json::Value;
 
-use crate::authz::authorize;
 use crate::body::Body;
 use crate::decode::{check_type, match_name, match_namespace, report, strict_errors};
 use crate::modify::Change;
@@ -27,7 +26,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        authorize(context, "patch", target)?;
+        self.authorize(context, "patch", target)?;
         if target.subresource == Some(Subresource::Scale) {
             return self
                 .patch_scale(context, target, patch, body, options)
@@ -161,7 +160,7 @@ impl ApiServer {
         options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
-        authorize(context, "create", target)?;
+        self.authorize(context, "create", target)?;
         let uid = Meta::of(config).uid();
         if !uid.is_empty() {
             let why = format!(

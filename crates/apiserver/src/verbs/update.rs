@@ -7,7 +7,7 @@ use kontiki_api::{Kind, Subresource};
 use kontiki_base::status::{Reason, Status};
 use serde_json::Value;
 
-use crate::authz::authorize;
+use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_name, match_namespace};
 use crate::errors::{MODIFIED, conflict};
@@ -27,7 +27,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        authorize(context, "update", target)?;
+        self.authorize(context, "update", target)?;
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(context, target, body, options).await;
         }
@@ -79,7 +79,7 @@ impl ApiServer {
             Err(status) if status.reason == Reason::NotFound => {}
             found => return found.map(|_| None),
         }
-        authorize(context, "create", target)?;
+        self.authorize(context, "create", target)?;
         let mut object = object.clone();
         metadata_mut(&mut object).remove("resourceVersion");
         let now = self.now_text();
@@ -117,6 +117,7 @@ impl ApiServer {
         }
         kind.to_stored(&mut new);
         self.admit(context, target, &mut new, Some(old))?;
+        self.authorize_content(context, target, Operation::Update(old, &new))?;
         let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {

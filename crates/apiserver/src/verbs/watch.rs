@@ -19,7 +19,6 @@ use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Revision, Snapshot};
 
-use crate::authz::authorize;
 use crate::follow::Follow;
 use crate::options::{Context, Target, WatchEvent, WatchOptions};
 use crate::revision::Wanted;
@@ -45,7 +44,7 @@ impl ApiServer {
         target: &Target,
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
-        authorize(context, "watch", target)?;
+        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())?;
         check(options)?;
         let selection = Selection::parse(
             target,

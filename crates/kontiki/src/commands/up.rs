@@ -123,6 +123,7 @@ fn lay_out(
     let pki = layout.pki();
     let api = Authority::load_or_generate(&pki, "api-ca", API_CA_NAME)?;
     let peers = Authority::load_or_generate(&pki, "peer-ca", PEER_CA_NAME)?;
+    let token_key = crate::pki::token_key(&pki)?;
     let admin = api.ensure(&pki, "admin", &Subject::admin())?;
     let server = format!("https://{}", loopback(settings.port));
     kubeconfig::write(&layout.kubeconfig(), &server, api.cert_pem(), &admin)?;
@@ -146,6 +147,7 @@ fn lay_out(
         let pki = config.data_dir.join("pki");
         api.pair().save(&pki, "api-ca")?;
         peers.pair().save(&pki, "peer-ca")?;
+        crate::pki::save_token_key(&pki, &token_key)?;
         files::create_private_dir(
             layout
                 .config("x")

@@ -11,7 +11,7 @@ use super::identity::Identity;
 use crate::config::ServerConfig;
 use crate::join::SERVER_FILES;
 use crate::kubeconfig;
-use crate::pki::{API_CA_NAME, Authority, PEER_CA_NAME, Pair, Subject};
+use crate::pki::{self, API_CA_NAME, Authority, PEER_CA_NAME, Pair, Subject};
 
 pub use joins::Joins;
 
@@ -21,6 +21,8 @@ pub struct Authorities {
     pub api: Authority,
     /// Signs replicas.
     pub peers: Authority,
+    /// Signs ServiceAccounts' tokens: a private key in PEM.
+    pub token_key_pem: String,
     dir: PathBuf,
 }
 
@@ -31,17 +33,29 @@ impl Authorities {
         let dir = config.data_dir.join("pki");
         let api = Authority::load_or_generate(&dir, "api-ca", API_CA_NAME)?;
         let peers = Authority::load_or_generate(&dir, "peer-ca", PEER_CA_NAME)?;
+        let token_key_pem = pki::token_key(&dir)?;
         let kubeconfig = config.data_dir.join("kubeconfig");
         let admin = api.ensure(&dir, "admin", &Subject::admin())?;
         let server = format!("https://{}", config.advertise);
         kubeconfig::write(&kubeconfig, &server, api.cert_pem(), &admin)?;
-        Ok(Self { api, peers, dir })
+        Ok(Self {
+            api,
+            peers,
+            token_key_pem,
+            dir,
+        })
     }
 
     /// The files of `join::SERVER_FILES`, which every replica has.
     pub fn files(&self) -> BTreeMap<String, String> {
         let (api, peers) = (self.api.pair(), self.peers.pair());
-        let contents = [&api.cert_pem, &api.key_pem, &peers.cert_pem, &peers.key_pem];
+        let contents = [
+            &api.cert_pem,
+            &api.key_pem,
+            &peers.cert_pem,
+            &peers.key_pem,
+            &self.token_key_pem,
+        ];
         let named = SERVER_FILES.into_iter().zip(contents);
         named
             .map(|(name, content)| (name.to_owned(), content.clone()))

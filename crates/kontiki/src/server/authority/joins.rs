@@ -26,7 +26,7 @@ use sha2::Digest as _;
 
 use super::Authorities;
 use crate::join::Token;
-use crate::pki::{ADMIN_GROUP, Subject};
+use crate::pki::{ADMIN_GROUP, Subject, TOKEN_KEY};
 
 const NAMESPACE: &str = "kube-system";
 const SECRET_TYPE: &str = "kontiki.io/join-token";
@@ -284,8 +284,8 @@ fn context() -> Context {
     Context {
         user: User {
             name: "system:kontiki".into(),
-            uid: String::new(),
             groups: vec![ADMIN_GROUP.into()],
+            ..User::default()
         },
         timeout: None,
         user_agent: "kontiki".into(),

@@ -1,0 +1,14 @@
+//! SelfSubjectAccessReview: May I do that? (upstream
+//! `pkg/registry/authorization/selfsubjectaccessreview`).
+
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+
+use crate::kind::{Kind, Review};
+
+/// SelfSubjectAccessReview.
+pub static KIND: Kind = Kind {
+    singular: "selfsubjectaccessreview",
+    namespaced: false,
+    review: Some(Review::SelfAccess),
+    ..Kind::of::<SelfSubjectAccessReview>()
+};

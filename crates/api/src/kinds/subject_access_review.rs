@@ -1,0 +1,14 @@
+//! SubjectAccessReview: May this user do that? (upstream
+//! `pkg/registry/authorization/subjectaccessreview`).
+
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+
+use crate::kind::{Kind, Review};
+
+/// SubjectAccessReview.
+pub static KIND: Kind = Kind {
+    singular: "subjectaccessreview",
+    namespaced: false,
+    review: Some(Review::Access),
+    ..Kind::of::<SubjectAccessReview>()
+};
