@@ -56,7 +56,7 @@ pub enum Subresource {
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
