@@ -9,6 +9,7 @@ use bytes::Bytes;
 use kontiki_base::backoff::Backoff;
 use kontiki_base::limits;
 use kontiki_base::random::SystemRandom;
+use kontiki_base::task::{TaskKind, spawn};
 use kontiki_state::{OpResult, Proposal, Term};
 use kontiki_storage::LogStore;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -176,10 +177,16 @@ impl Replica {
             kind: RequestKind::Propose,
             payload,
         };
-        match self.transport.request(&peer, request, left).await {
-            Ok(answer) => types::decode(&answer).unwrap_or(Outcome::Unknown),
-            Err(TransportError::NotSent(_) | TransportError::Refused(_)) => Outcome::NotProposed,
-            Err(TransportError::Lost(_)) => Outcome::Unknown,
+        // A task of its own: often the result is applied here before the leader's answer comes, and whoever waited is
+        // gone. A request dropped then resets its stream, and after a thousand resets HTTP/2 ends the connection with
+        // all that others have on it.
+        let sending = spawn(TaskKind::Peer, self.transport.request(&peer, request, left));
+        match sending.await {
+            Ok(Ok(answer)) => types::decode(&answer).unwrap_or(Outcome::Unknown),
+            Ok(Err(TransportError::NotSent(_) | TransportError::Refused(_))) => {
+                Outcome::NotProposed
+            }
+            Ok(Err(TransportError::Lost(_))) | Err(_) => Outcome::Unknown,
         }
     }
 

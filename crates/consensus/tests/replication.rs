@@ -253,3 +253,25 @@ async fn replicas_call_one_another() {
         .unwrap();
     assert_eq!(unknown, CallError::UnknownReplica(9));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_outlives_thousands_of_forwarded_proposals() {
+    const CALLERS: usize = 64;
+    const EACH: usize = 150;
+    let cluster = Cluster::start(3).await;
+    let follower = cluster.follower().await;
+    let callers = (0..CALLERS).map(|caller| {
+        let follower = cluster.get(follower).clone();
+        spawn(TaskKind::Command, async move {
+            for n in 0..EACH {
+                let proposal = create(&format!("forwarded-{caller}-{n}"));
+                let results = follower.propose(proposal, Lane::User).await;
+                assert!(results.unwrap()[0].is_done());
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    cluster.assert_equal().await;
+}
