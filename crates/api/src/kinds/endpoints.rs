@@ -14,6 +14,8 @@ use crate::table;
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const MAX_SHOWN: usize = 3;
+const DEPRECATED: &str =
+    "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
 
 /// Endpoints.
 pub static KIND: Kind = Kind {
@@ -31,6 +33,7 @@ pub static KIND: Kind = Kind {
     hooks: Hooks {
         default,
         validate,
+        warnings: |_, _| vec![DEPRECATED.to_owned()],
         row,
         ..Hooks::NONE
     },

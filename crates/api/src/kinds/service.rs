@@ -29,6 +29,7 @@ pub static KIND: Kind = Kind {
     columns: COLUMNS,
     selectable: &["spec.clusterIP", "spec.type"],
     name_rule: names::label_1035,
+    create_on_update: true,
     hooks: Hooks {
         default: strategy::default,
         prepare_create: strategy::prepare_create,
