@@ -1,11 +1,13 @@
 //! Who may do what: superusers everything, nodes what their pods need (`node`), everybody what roles grant (`rbac`).
 //!
 //! A decision reads the local store only: as upstream, a grant that another replica just committed may be unknown here
-//! for as long as this replica lags. Not here: what an object may contain (`admission`).
+//! for as long as this replica lags. What of an object one may write is `content`'s to say.
 
-pub(crate) mod escalation;
+pub(crate) mod content;
+mod escalation;
 mod index;
 pub(crate) mod node;
+mod node_restriction;
 pub(crate) mod rbac;
 
 use std::fmt;
@@ -83,9 +85,15 @@ impl User {
 impl<'a> Attributes<'a> {
     /// A verb on a target.
     pub(crate) fn new(user: &'a User, verb: &'a str, target: &'a Target) -> Self {
+        // As in upstream's URLs, a namespace lies in itself: roles in it may say who reads it.
+        let is_namespace = target.kind.group.is_empty() && target.kind.plural == "namespaces";
         Self {
             user,
-            namespace: &target.namespace,
+            namespace: if is_namespace {
+                &target.name
+            } else {
+                &target.namespace
+            },
             ask: Ask {
                 verb,
                 group: target.kind.group,

@@ -29,7 +29,7 @@ pub struct Impersonation {
 impl Impersonation {
     /// Reads a request's headers or metadata; none when none of them is about this.
     pub fn read<'a>(
-        fields: impl Iterator<Item = (&'a str, &'a str)>,
+        fields: impl Iterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Option<Self>, Status> {
         let (mut this, mut n_values) = (Self::default(), 0);
         for (name, value) in fields {
@@ -37,6 +37,9 @@ impl Impersonation {
             let Some(field) = name.strip_prefix("impersonate-") else {
                 continue;
             };
+            // Not left out: the request would be its sender's instead of someone else's.
+            let value = std::str::from_utf8(value)
+                .map_err(|_| Status::bad_request(format!("header {name} is not UTF-8")))?;
             match field {
                 "user" => this.user = value.to_owned(),
                 "uid" => this.uid = value.to_owned(),
@@ -153,8 +156,9 @@ mod tests {
 
     #[test]
     fn headers_are_read_and_need_a_user() {
-        let read =
-            |fields: &[(&'static str, &'static str)]| Impersonation::read(fields.iter().copied());
+        let read = |fields: &[(&'static str, &'static str)]| {
+            Impersonation::read(fields.iter().map(|(name, value)| (*name, value.as_bytes())))
+        };
         assert_eq!(read(&[("accept", "x")]).unwrap(), None);
         let found = read(&[
             ("Impersonate-User", "jane"),
@@ -168,5 +172,7 @@ mod tests {
         assert!(read(&[("impersonate-group", "a")]).is_err());
         let many = vec![("impersonate-group", "a"); VALUES + 1];
         assert!(read(&many).is_err());
+        let odd: &[u8] = &[0xff];
+        assert!(Impersonation::read([("impersonate-user", odd)].into_iter()).is_err());
     }
 }

@@ -1,12 +1,12 @@
 //! The verbs of the Kubernetes API, protocol-neutral: who may, is the body right, what is proposed, what is
 //! answered. The gateway (REST) and rpc (gRPC) are two thin faces of [`ApiServer`].
 //!
-//! The road of a write: authorize ▸ decode and schema check ▸ default ▸ managed fields ▸ admit ▸ strategy
-//! (`prepare_*`) ▸ addresses ▸ validate ▸ one proposal. The road of a read: authorize ▸ barrier or a wait for a revision ▸ snapshot.
+//! The road of a write: authorize ▸ decode and schema check ▸ default ▸ managed fields ▸ rights over content ▸ strategy
+//! (`prepare_*`) ▸ addresses ▸ validate ▸ one proposal. The road of a read: authorize ▸ barrier or a wait for a
+//! revision ▸ snapshot.
 //!
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
-mod admission;
 pub mod authn;
 mod authz;
 pub mod backend;

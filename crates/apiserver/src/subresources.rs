@@ -4,7 +4,7 @@ use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_base::status::{Cause, Details, Reason, Status};
 use serde_json::{Value, json};
 
-use crate::admission::{Operation, admit};
+use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::errors::conflict;
 use crate::modify::Change;
@@ -52,7 +52,7 @@ impl ApiServer {
     ) -> Result<Written, Status> {
         expect_kind(&body.value, "Eviction", &["policy/v1", "policy/v1beta1"])?;
         check_name(target, &body.value, "Eviction")?;
-        admit(self, context, target, Operation::Create(&body.value))?;
+        self.authorize_content(context, target, Operation::Create(&body.value))?;
         let delete = DeleteOptions {
             dry_run: options.dry_run,
             ..DeleteOptions::default()

@@ -129,8 +129,7 @@ async fn authenticate(
 /// The user that the request acts as: the one that sent it, unless it says otherwise and may.
 fn acting(gateway: &Gateway, user: User, request: &Request) -> Result<User, Status> {
     let headers = request.headers().iter();
-    let texts = headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    match Impersonation::read(texts)? {
+    match Impersonation::read(headers.map(|(name, value)| (name.as_str(), value.as_bytes())))? {
         None => Ok(user),
         Some(wanted) => gateway.api.impersonate(&user, wanted),
     }

@@ -67,11 +67,11 @@ impl Face {
 
     /// The user that the call acts as, by the metadata that REST has as headers.
     fn acting(&self, user: User, metadata: &MetadataMap) -> Result<User, Status> {
-        let texts = metadata.iter().filter_map(|entry| match entry {
-            KeyAndValueRef::Ascii(key, value) => Some((key.as_str(), value.to_str().ok()?)),
+        let fields = metadata.iter().filter_map(|entry| match entry {
+            KeyAndValueRef::Ascii(key, value) => Some((key.as_str(), value.as_bytes())),
             KeyAndValueRef::Binary(..) => None,
         });
-        match Impersonation::read(texts)? {
+        match Impersonation::read(fields)? {
             None => Ok(user),
             Some(wanted) => self.api.impersonate(&user, wanted),
         }

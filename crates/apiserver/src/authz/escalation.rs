@@ -17,7 +17,7 @@ use crate::server::ApiServer;
 const CLUSTER_ADMIN_ONLY: &str = "must have cluster-admin privileges to use the aggregationRule";
 
 /// Checks a new or changed role or binding.
-pub(crate) fn check(
+pub(super) fn check(
     server: &ApiServer,
     context: &Context,
     target: &Target,

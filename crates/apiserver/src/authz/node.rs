@@ -2,7 +2,7 @@
 //!
 //! Upstream keeps a graph; here the pods of a node come from the store's index and are looked through on request, with
 //! what each names found once per revision. What of an object a node may write is decided by
-//! `admission::node_restriction`.
+//! `node_restriction`.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -324,11 +324,13 @@ impl Named {
         let find = |pod: &Object| {
             let value = pod.value();
             let is_mirror = Meta::of(&value).annotation(MIRROR).is_some();
-            Ok::<_, Infallible>(if is_mirror {
-                Self(BTreeSet::new())
-            } else {
-                Self::find(&value)
-            })
+            let mut named = Self::find(&value);
+            if is_mirror {
+                named.0.clear();
+            } else if named.names("serviceaccounts").next().is_none() {
+                named.0.insert(("serviceaccounts", "default".to_owned()));
+            }
+            Ok::<_, Infallible>(named)
         };
         match pod.project(find) {
             Ok(named) => named,

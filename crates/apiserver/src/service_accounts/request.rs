@@ -5,11 +5,12 @@ use kontiki_api::field_error::invalid_status;
 use kontiki_api::time;
 use kontiki_base::status::{Details, Reason, Status};
 use kontiki_state::Object;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::claims::{Bound, Claims, Reference};
 use super::username;
-use crate::admission::{Operation, admit};
+use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::errors::conflict;
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
@@ -27,17 +28,26 @@ const MAX_S: i64 = 1 << 32;
 const EXTENDED_S: i64 = 3607;
 const YEAR_S: i64 = 365 * 24 * 3600;
 
-/// What is asked for, defaults filled in.
-struct Wanted {
+/// What is asked for: `spec` of the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
     audiences: Vec<String>,
-    expiration_s: i64,
-    bound: Option<BoundTo>,
+    expiration_seconds: Option<i64>,
+    bound_object_ref: Option<BoundTo>,
 }
 
+/// The object that the token shall end with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct BoundTo {
+    #[serde(skip_serializing_if = "String::is_empty")]
     api_version: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     uid: String,
 }
 
@@ -50,47 +60,39 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let mut request = body.value;
+        let request = body.value;
         check_type(&request)?;
-        let account = self
-            .current(
-                context,
-                &Target {
-                    subresource: None,
-                    ..target.clone()
-                },
-            )
-            .await?;
+        let plain = Target {
+            subresource: None,
+            ..target.clone()
+        };
+        let account = self.current(context, &plain).await?;
         check_name(target, &request)?;
-        let wanted =
-            Wanted::read(&request, self.options().issuer.audiences()).map_err(|errors| {
-                invalid_status("authentication.k8s.io", "TokenRequest", "", &errors)
-            })?;
-        admit(self, context, target, Operation::Create(&request))?;
-        let (claims, expiration_s) = self.claims(context, target, &account, &wanted).await?;
-        if !options.dry_run {
-            let signed = self.options().issuer.sign(&claims);
-            let token = signed.map_err(|_| Status::internal("failed to create token"))?;
-            request["status"] = json!({"token": token});
-        }
+        let spec = read(&request)?.completed(self.options().issuer.audiences())?;
+        self.authorize_content(context, target, Operation::Create(&request))?;
+        let (claims, expiration_s) = self.claims(context, target, &account, &spec).await?;
         let end_ms = u64::try_from(expiration_s)
             .unwrap_or(0)
             .saturating_mul(1000);
-        request["status"]["expirationTimestamp"] = time::rfc3339(end_ms).into();
-        request["apiVersion"] = "authentication.k8s.io/v1".into();
-        request["kind"] = "TokenRequest".into();
-        request["metadata"] = json!({
+        let mut status = json!({"expirationTimestamp": time::rfc3339(end_ms)});
+        if !options.dry_run {
+            let token = self.options().issuer.sign(&claims);
+            let token = token.map_err(|_| Status::internal("failed to create token"))?;
+            status["token"] = token.into();
+        }
+        let metadata = json!({
             "name": target.name,
             "namespace": target.namespace,
             "creationTimestamp": self.now_text(),
         });
-        request["spec"]["audiences"] = json!(wanted.audiences);
-        request["spec"]["expirationSeconds"] = json!(wanted.expiration_s);
-        if !request["spec"]["boundObjectRef"].is_object() {
-            request["spec"]["boundObjectRef"] = Value::Null;
-        }
         Ok(Written {
-            object: Answer::Rendered(request),
+            object: Answer::Rendered(json!({
+                "kind": "TokenRequest",
+                "apiVersion": "authentication.k8s.io/v1",
+                "metadata": metadata,
+                "spec": spec,
+                "status": status,
+            })),
             created: true,
             accepted: false,
             warnings: Vec::new(),
@@ -102,7 +104,7 @@ impl ApiServer {
         context: &Context,
         target: &Target,
         account: &Object,
-        wanted: &Wanted,
+        wanted: &Spec,
     ) -> Result<(Claims, i64), Status> {
         let now = i64::try_from(self.now_unix_ms() / 1000).unwrap_or(i64::MAX / 2);
         let mut bound = Bound {
@@ -113,12 +115,12 @@ impl ApiServer {
             },
             ..Bound::default()
         };
-        if let Some(reference) = &wanted.bound {
+        if let Some(reference) = &wanted.bound_object_ref {
             self.bind_token(context, target, reference, &mut bound)
                 .await?;
         }
-        let expiration_s = now + wanted.expiration_s;
-        let is_projected = wanted.expiration_s == EXTENDED_S
+        let expiration_s = now + wanted.expiration_s();
+        let is_projected = wanted.expiration_s() == EXTENDED_S
             && bound.pod.is_some()
             && wanted.audiences == self.options().issuer.audiences();
         let exp = if is_projected {
@@ -212,43 +214,38 @@ impl ApiServer {
     }
 }
 
-impl Wanted {
-    fn read(request: &Value, audiences: &[String]) -> Result<Self, Vec<FieldError>> {
-        let spec = &request["spec"];
-        let expiration_s = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_S);
-        let mut errors = Vec::new();
-        let mut invalid = |detail: &str| {
-            let path = "spec.expirationSeconds";
-            errors.push(FieldError::invalid(path, expiration_s, detail));
+fn read(request: &Value) -> Result<Spec, Status> {
+    let spec = request.get("spec").filter(|spec| !spec.is_null());
+    let spec = spec.map_or(Ok(Spec::default()), Spec::deserialize);
+    spec.map_err(|error| {
+        Status::bad_request(format!(
+            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: spec: {error}"
+        ))
+    })
+}
+
+impl Spec {
+    fn expiration_s(&self) -> i64 {
+        self.expiration_seconds.unwrap_or(DEFAULT_S)
+    }
+
+    /// With defaults filled in, if it is within bounds.
+    fn completed(mut self, audiences: &[String]) -> Result<Self, Status> {
+        let expiration_s = self.expiration_s();
+        let detail = if expiration_s < MIN_S {
+            "may not specify a duration less than 10 minutes"
+        } else if expiration_s > MAX_S {
+            "may not specify a duration larger than 2^32 seconds"
+        } else {
+            self.expiration_seconds = Some(expiration_s);
+            if self.audiences.is_empty() {
+                self.audiences = audiences.to_vec();
+            }
+            return Ok(self);
         };
-        if expiration_s < MIN_S {
-            invalid("may not specify a duration less than 10 minutes");
-        }
-        if expiration_s > MAX_S {
-            invalid("may not specify a duration larger than 2^32 seconds");
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let asked = spec["audiences"].as_array().into_iter().flatten();
-        let asked: Vec<String> = asked.filter_map(Value::as_str).map(str::to_owned).collect();
-        let reference = spec.get("boundObjectRef").filter(|it| it.is_object());
-        let text =
-            |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
-        Ok(Self {
-            audiences: if asked.is_empty() {
-                audiences.to_vec()
-            } else {
-                asked
-            },
-            expiration_s,
-            bound: reference.map(|it| BoundTo {
-                api_version: text(it, "apiVersion"),
-                kind: text(it, "kind"),
-                name: text(it, "name"),
-                uid: text(it, "uid"),
-            }),
-        })
+        let error = FieldError::invalid("spec.expirationSeconds", expiration_s, detail);
+        let group = "authentication.k8s.io";
+        Err(invalid_status(group, "TokenRequest", "", &[error]))
     }
 }
 

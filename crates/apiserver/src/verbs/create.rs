@@ -6,7 +6,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::OpResult;
 use serde_json::Value;
 
-use crate::admission::{Operation, admit};
+use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_namespace};
 use crate::errors::{already_exists, namespace_not_found, namespace_terminating};
@@ -78,7 +78,7 @@ impl ApiServer {
             self.check_namespace_here(target)?;
         }
         self.identify(&mut object);
-        admit(self, context, target, Operation::Create(&object))?;
+        self.authorize_content(context, target, Operation::Create(&object))?;
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();

@@ -14,7 +14,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Object, Op, OpResult, Precondition};
 use serde_json::{Value, json};
 
-use crate::admission::{Operation, admit};
+use crate::authz::content::Operation;
 use crate::authz::node::node_of;
 use crate::errors::{MODIFIED, conflict, not_found};
 use crate::modify::is_finished;
@@ -47,7 +47,7 @@ impl ApiServer {
         self.authorize(context, "delete", target)?;
         if node_of(&context.user).is_some() {
             let object = self.current(context, target).await?;
-            admit(self, context, target, Operation::Delete(&object.value()))?;
+            self.authorize_content(context, target, Operation::Delete(&object.value()))?;
         }
         self.delete_unchecked(context, target, options).await
     }

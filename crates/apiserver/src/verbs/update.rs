@@ -5,7 +5,7 @@ use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use crate::admission::{Operation, admit};
+use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_name, match_namespace};
 use crate::errors::{MODIFIED, conflict};
@@ -71,7 +71,7 @@ impl ApiServer {
         if let Some(writer) = writer {
             writer.update(Some(old), &mut new);
         }
-        admit(self, context, target, Operation::Update(old, &new))?;
+        self.authorize_content(context, target, Operation::Update(old, &new))?;
         let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {

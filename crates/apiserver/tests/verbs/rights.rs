@@ -132,6 +132,23 @@ async fn groups_accounts_and_cluster_roles_are_bound_too() {
 }
 
 #[tokio::test]
+async fn a_namespace_lies_in_itself() {
+    let server = testing::server().await;
+    let rules = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["namespaces"]}]);
+    grant(&server, "reader", rules).await;
+    let read = async |name: &str| {
+        let target = object("namespaces", "", name);
+        server.get(&jane(), &target, &GetOptions::default()).await
+    };
+    assert!(read("default").await.is_ok());
+    assert_eq!(
+        read("other").await.unwrap_err().message,
+        "namespaces \"other\" is forbidden: User \"jane\" cannot get resource \"namespaces\" in API group \"\" in \
+         the namespace \"other\""
+    );
+}
+
+#[tokio::test]
 async fn nobody_gives_away_what_he_has_not() {
     let server = testing::server().await;
     let write = json!([{"verbs": ["create", "update", "patch"], "apiGroups": ["rbac.authorization.k8s.io"],

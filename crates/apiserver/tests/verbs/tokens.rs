@@ -162,6 +162,16 @@ async fn requests_and_audiences_have_bounds() {
             Reason::BadRequest,
             "cannot bind token for serviceaccount to object of type v1, Kind=ConfigMap",
         ),
+        (
+            json!("much"),
+            Reason::BadRequest,
+            "cannot be handled as a TokenRequest: spec:",
+        ),
+        (
+            json!({"expirationSeconds": "600"}),
+            Reason::BadRequest,
+            "cannot be handled as a TokenRequest: spec:",
+        ),
     ] {
         let refused = request(&server, spec).await.unwrap_err();
         assert_eq!(refused.reason, reason);

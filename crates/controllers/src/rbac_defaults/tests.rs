@@ -3,6 +3,7 @@
 use kontiki_state::{Command, Proposal, Store};
 
 use super::*;
+use crate::cluster_role_aggregation::ClusterRoleAggregation;
 use crate::commit::{Stamp, commit};
 use crate::view::Settings;
 
@@ -13,6 +14,10 @@ struct World(Store);
 
 impl World {
     fn reconcile(&self, key: &WorkKey) -> Plan {
+        self.look(|view| RbacDefaults.reconcile(view, key))
+    }
+
+    fn look(&self, look: impl FnOnce(&View<'_>) -> Result<Plan, Error>) -> Plan {
         let snapshot = self.0.snapshot();
         let view = View {
             snapshot: &snapshot,
@@ -21,7 +26,7 @@ impl World {
             leader_since_ms: 0,
             settings: &Settings::default(),
         };
-        RbacDefaults.reconcile(&view, key).unwrap()
+        look(&view).unwrap()
     }
 
     fn carry_out(&self, writes: Vec<Write>) {
@@ -85,6 +90,25 @@ fn all_are_made_once_and_lost_rights_come_back() {
     );
     let subjects = &world.get(BINDINGS, "system:discovery")["subjects"];
     assert_eq!(subjects[0]["name"], "system:authenticated");
+}
+
+#[test]
+fn gatherers_gather_through_one_another() {
+    let world = World(Store::default());
+    world.carry_out(world.reconcile(&WorkKey::all()).writes);
+    let gather = |name: &str| {
+        let key = WorkKey::new("", name);
+        let plan = world.look(|view| ClusterRoleAggregation.reconcile(view, &key));
+        let n_writes = plan.writes.len();
+        world.carry_out(plan.writes);
+        n_writes
+    };
+    for (name, own) in [("view", 11), ("edit", 25), ("admin", 27)] {
+        assert_eq!((gather(name), gather(name)), (1, 0), "{name}");
+        let rules = world.get(ROLES, name)["rules"].clone();
+        assert_eq!(rules.as_array().unwrap().len(), own, "{name}");
+    }
+    assert_eq!(gather("system:node"), 0);
 }
 
 #[test]

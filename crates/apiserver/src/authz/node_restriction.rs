@@ -7,9 +7,9 @@ use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use super::Operation;
-use crate::authz::forbidden_because;
-use crate::authz::node::{MIRROR, Named, node_of};
+use super::content::Operation;
+use super::forbidden_because;
+use super::node::{MIRROR, Named, node_of};
 use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
@@ -42,7 +42,7 @@ struct Restricted<'a> {
 }
 
 /// Refuses what a node may not write; everybody else passes.
-pub(crate) fn check(
+pub(super) fn check(
     server: &ApiServer,
     context: &Context,
     target: &Target,
