@@ -39,7 +39,7 @@ impl World {
                 next
             },
         };
-        let ops = commit(&snapshot, writes, &mut stamp).ops;
+        let ops = commit(&snapshot, writes, "test", &mut stamp).ops;
         let proposals = vec![Proposal::batch(ops)];
         self.0
             .apply(snapshot.index() + 1, 1, &Command::Batch { proposals });
