@@ -1,6 +1,7 @@
 //! The real kubectl.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -32,11 +33,21 @@ impl Kubectl {
 
     /// Runs it; its output, or its complaint as an error.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
-        let output = self
-            .command(args)
-            .output()
-            .await
-            .context("kubectl does not start")?;
+        self.run_with(args, "").await
+    }
+
+    /// As `run`, with something to read.
+    pub async fn run_with(&self, args: &[&str], input: &str) -> Result<String> {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().context("kubectl does not start")?;
+        let mut stdin = child.stdin.take().context("stdin is piped")?;
+        stdin.write_all(input.as_bytes()).await?;
+        drop(stdin);
+        let output = child.wait_with_output().await?;
         if !output.status.success() {
             bail!(
                 "kubectl {args:?}: {}",
@@ -55,22 +66,6 @@ impl Kubectl {
 
     /// Applies a manifest.
     pub async fn apply(&self, manifest: &str) -> Result<String> {
-        let mut command = self.command(&["apply", "-f", "-"]);
-        command.stdin(std::process::Stdio::piped());
-        command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        let mut child = command.spawn().context("kubectl does not start")?;
-        let mut stdin = child.stdin.take().context("stdin is piped")?;
-        stdin.write_all(manifest.as_bytes()).await?;
-        drop(stdin);
-        let output = child.wait_with_output().await?;
-        if !output.status.success() {
-            bail!(
-                "kubectl apply: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        self.run_with(&["apply", "-f", "-"], manifest).await
     }
 }

@@ -65,14 +65,14 @@ pub mod service_cidr;
 pub mod stateful_set;
 pub mod storage_class;
 pub mod subject_access_review;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod token_review;
 pub mod validating_admission_policy;
 pub mod validating_admission_policy_binding;
 pub mod validating_webhook_configuration;
 pub mod volume_attachment;
 pub mod volume_attributes_class;
-#[cfg(test)]
-pub(crate) mod testing;
 
 /// All kinds in all served versions, in the order of discovery: groups as upstream lists them, the preferred version of
 /// a group first.

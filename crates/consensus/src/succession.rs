@@ -45,7 +45,7 @@ async fn succeed(replica: &Replica, term: Term, leader: ReplicaId) {
         return;
     }
     tracing::info!(leader, term, "the leader's process has ended");
-    let vote = replica.raft.server_metrics().borrow_watched().vote.clone();
+    let vote = replica.raft.server_metrics().borrow_watched().vote;
     if vote.leader_id.term != term {
         return;
     }

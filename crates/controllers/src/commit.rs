@@ -105,8 +105,9 @@ pub fn commit(
                 object,
                 announce,
             } => {
-                let created = writer(&resource)
-                    .map_or(Ok(Vec::new()), |writer| create(snapshot, writer, object, stamp));
+                let created = writer(&resource).map_or(Ok(Vec::new()), |writer| {
+                    create(snapshot, writer, object, stamp)
+                });
                 match created {
                     Ok(ops) => (ops, announce),
                     Err(why) => {

@@ -16,6 +16,9 @@ mod failover;
 mod get_pods;
 mod load;
 
+/// A measurement under way.
+pub type Measuring = BoxFuture<'static, Result<Box<dyn Report>>>;
+
 /// One measurement.
 pub struct Bench {
     /// Name on the command line.
@@ -23,7 +26,7 @@ pub struct Bench {
     /// Operations in all, unless told otherwise.
     pub default_count: usize,
     /// What it does.
-    pub run: fn(Load) -> BoxFuture<'static, Result<Box<dyn Report>>>,
+    pub run: fn(Load) -> Measuring,
 }
 
 /// All measurements.

@@ -262,24 +262,3 @@ async fn a_call_may_act_as_someone_else() {
             .contains("User \"jane\" cannot impersonate")
     );
 }
-
-#[tokio::test]
-async fn a_call_may_act_as_someone_else() {
-    let server = object_routes(testing::server().await).into_axum_router();
-    let mut client = ObjectServiceClient::new(server);
-    let mut acting = admin(create("a"));
-    let jane = "jane".parse().unwrap();
-    acting.metadata_mut().insert("impersonate-user", jane);
-    let refused = client.create(acting).await.unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied);
-    assert!(refused.message().contains("User \"jane\" cannot create"));
-    let mut climbing = by(PLAIN_TOKEN, create("a"));
-    let admin = "kubernetes-admin".parse().unwrap();
-    climbing.metadata_mut().insert("impersonate-user", admin);
-    let refused = client.create(climbing).await.unwrap_err();
-    assert!(
-        refused
-            .message()
-            .contains("User \"jane\" cannot impersonate")
-    );
-}

@@ -26,7 +26,7 @@ use sha2::Digest as _;
 
 use super::Authorities;
 use crate::join::Token;
-use crate::pki::{ADMIN_GROUP, Subject, TOKEN_KEY};
+use crate::pki::{ADMIN_GROUP, Subject};
 
 const NAMESPACE: &str = "kube-system";
 const SECRET_TYPE: &str = "kontiki.io/join-token";

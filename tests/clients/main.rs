@@ -1,0 +1,5 @@
+//! Real clients against a live cluster: what people type and what their programs send.
+//!
+//! kubectl is the one that `KUBECTL` names, so that one run of this suite per version holds all supported versions.
+
+mod kubectl;
