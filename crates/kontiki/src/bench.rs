@@ -9,12 +9,13 @@ use serde_json::Value;
 use crate::https::Client;
 use crate::local::layout::Layout;
 
-mod cpu;
 mod create_pods;
 mod disk;
 mod failover;
 mod get_pods;
+mod idle;
 mod load;
+mod usage;
 
 /// A measurement under way.
 pub type Measuring = BoxFuture<'static, Result<Box<dyn Report>>>;
@@ -30,7 +31,12 @@ pub struct Bench {
 }
 
 /// All measurements.
-pub const BENCHES: &[Bench] = &[create_pods::BENCH, get_pods::BENCH, failover::BENCH];
+pub const BENCHES: &[Bench] = &[
+    create_pods::BENCH,
+    get_pods::BENCH,
+    failover::BENCH,
+    idle::BENCH,
+];
 
 /// What to measure with.
 pub struct Load {

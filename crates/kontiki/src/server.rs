@@ -174,18 +174,46 @@ fn api_options(
     })
 }
 
-/// Ready once this replica knows a leader; alive as long as it answers.
+/// Ready once this replica knows a leader and has what every cluster begins with; alive as long as it answers.
 fn checks(consensus: &Consensus) -> Vec<Check> {
     let leadership = consensus.leadership();
-    vec![Check {
+    let led = move || match leadership.borrow().leader {
+        Some(_) => Ok(()),
+        None => Err("no leader is known".to_owned()),
+    };
+    let mut checks = vec![Check {
         name: "consensus",
         live: false,
-        run: Arc::new(move || match leadership.borrow().leader {
+        run: Arc::new(led),
+    }];
+    checks.extend(BEGINNINGS.map(|(name, resource, object)| {
+        let store = consensus.store().clone();
+        let exists = move || match store.snapshot().find(resource, "", object) {
             Some(_) => Ok(()),
-            None => Err("no leader is known".into()),
-        }),
-    }]
+            None => Err(format!("{resource} \"{object}\" is not made yet")),
+        };
+        Check {
+            name,
+            live: false,
+            run: Arc::new(exists),
+        }
+    }));
+    checks
 }
+
+/// What controllers make in a new cluster before clients may come, under upstream's names of these checks.
+const BEGINNINGS: [(&str, &str, &str); 2] = [
+    (
+        "poststarthook/start-system-namespaces-controller",
+        "namespaces",
+        "default",
+    ),
+    (
+        "poststarthook/rbac/bootstrap-roles",
+        "clusterrolebindings.rbac.authorization.k8s.io",
+        "cluster-admin",
+    ),
+];
 
 fn dispatcher(config: &ServerConfig, consensus: &Consensus) -> Arc<Dispatcher> {
     Dispatcher::new(

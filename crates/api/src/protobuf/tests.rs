@@ -151,6 +151,9 @@ fn every_kind_and_its_list_are_known() {
         };
         let mut seen = BTreeSet::new();
         covers(object, &mut seen);
+        if kind.review.is_some() {
+            continue; // never listed
+        }
         let list = table::root(kind.api_version(), &kind.list_kind()).unwrap();
         let [metadata, items] = list.fields() else {
             panic!("{}", list.name)

@@ -10,7 +10,7 @@ use kontiki_base::task::{TaskKind, spawn};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Load, Report, cpu, disk, percentile};
+use super::{Load, Report, disk, percentile, usage};
 
 /// Figures of so many like operations.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub async fn run(
         connections.push(load.client.connect().await?);
     }
     let next = Arc::new(AtomicUsize::new(0));
-    let cpu_before = cpu::all(load.local.as_ref());
+    let cpu_before = usage::cpu(load.local.as_ref());
     let started = Instant::now();
     let count = load.count;
     let workers: Vec<_> = connections
@@ -79,7 +79,7 @@ pub async fn run(
         failures.extend(failed);
     }
     let elapsed = started.elapsed();
-    let cpu = cpu::between(&cpu_before, &cpu::all(load.local.as_ref()));
+    let cpu = usage::between(&cpu_before, &usage::cpu(load.local.as_ref()));
     latencies.sort_unstable();
     Ok(Box::new(Throughput {
         name,

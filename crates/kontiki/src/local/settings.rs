@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result, bail};
+use kontiki_base::random::{Random as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 /// Shape of a local cluster.
@@ -131,11 +132,23 @@ fn routed_networks(routes: &str) -> Vec<(u32, u32)> {
     routes.lines().skip(1).filter_map(network).collect()
 }
 
+/// Ports to choose free ones from: below those of NodePorts, and of outgoing connections, which would take a replica's
+/// port while it is down.
+const FREE_PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// So many are tried for each that is needed.
+const PORT_TRIES: usize = 1000;
+
 fn free_ports(servers: u32) -> Result<(u16, Vec<(u16, u16)>)> {
     // All are held until the last is chosen, so that none is given twice.
     let mut held = Vec::new();
     let mut next = || -> Result<u16> {
-        let listener = TcpListener::bind(loopback(0)).context("no free port")?;
+        let n_ports = u64::from(FREE_PORTS.end - FREE_PORTS.start);
+        let any = || FREE_PORTS.start + SystemRandom.below(n_ports) as u16;
+        let mut tried = std::iter::repeat_with(any).take(PORT_TRIES);
+        let listener = tried.find_map(|port| TcpListener::bind(loopback(port)).ok());
+        let listener = listener.with_context(|| {
+            format!("{PORT_TRIES} ports of {FREE_PORTS:?} are taken; name one with --port")
+        })?;
         let port = listener.local_addr()?.port();
         held.push(listener);
         Ok(port)

@@ -1,4 +1,4 @@
-//! Processor time of a process, as the kernel counts it.
+//! Processor time and memory of processes, as the kernel counts them.
 
 use std::fs;
 use std::time::Duration;
@@ -13,11 +13,11 @@ const UTIME_IDX: usize = 11;
 const STIME_IDX: usize = 12;
 
 /// Processor time of this process and of a local cluster's, by name.
-pub fn all(local: Option<&Layout>) -> Vec<(String, Duration)> {
+pub fn cpu(local: Option<&Layout>) -> Vec<(String, Duration)> {
     let processes = local.map(Process::all).unwrap_or_default();
-    let own = of("self").map(|used| ("client".to_owned(), used));
+    let own = cpu_of("self").map(|used| ("client".to_owned(), used));
     let others = processes.into_iter().filter_map(|process| {
-        let used = of(&process.pid()?.to_string())?;
+        let used = cpu_of(&process.pid()?.to_string())?;
         Some((process.name, used))
     });
     own.into_iter().chain(others).collect()
@@ -36,8 +36,28 @@ pub fn between(
     after.iter().map(used).collect()
 }
 
-fn of(pid: &str) -> Option<Duration> {
+fn cpu_of(pid: &str) -> Option<Duration> {
     ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|ticks| TICK * ticks)
+}
+
+/// Resident bytes of a local cluster's processes, by name.
+pub fn resident(local: &Layout) -> Vec<(String, u64)> {
+    let resident = |process: Process| {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()?)).ok()?;
+        Some((process.name, resident_bytes(&status)?))
+    };
+    Process::all(local)
+        .into_iter()
+        .filter_map(resident)
+        .collect()
+}
+
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn ticks(stat: &str) -> Option<u32> {
@@ -60,8 +80,15 @@ mod tests {
     }
 
     #[test]
+    fn resident_memory_is_one_line_of_the_status() {
+        let status = "VmPeak:\t   90 kB\nVmRSS:\t   42 kB\nRssAnon:\t 30 kB\n";
+        assert_eq!(resident_bytes(status), Some(42 * 1024));
+        assert_eq!(resident_bytes("Threads:\t4\n"), None);
+    }
+
+    #[test]
     fn this_process_has_used_some() {
-        let found = all(None);
+        let found = cpu(None);
         assert_eq!(found[0].0, "client");
         let later = vec![("client".to_owned(), found[0].1 + TICK)];
         assert_eq!(between(&found, &later), [("client".to_owned(), TICK)]);
