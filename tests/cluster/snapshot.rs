@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use kontiki::join::SERVER_FILES;
 use kontiki_tests::LocalCluster;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +24,7 @@ async fn a_snapshot_restores_and_a_damaged_one_is_refused() {
     let output = cluster.kontiki(&["snapshot", "status", path, "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(status["revision"].as_u64().unwrap() > 0, "{status}");
-    let keys = ["api-ca.crt", "api-ca.key", "peer-ca.crt", "peer-ca.key"];
+    let keys = SERVER_FILES;
     assert_eq!(status["keys"], serde_json::json!(keys));
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds keys and Secrets");

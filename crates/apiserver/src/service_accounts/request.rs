@@ -216,6 +216,13 @@ impl ApiServer {
 
 fn read(request: &Value) -> Result<Spec, Status> {
     let spec = request.get("spec").filter(|spec| !spec.is_null());
+    let spec = spec.cloned().map(|mut spec| {
+        // Go's clients write a slice that they did not set as null.
+        if let Some(fields) = spec.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        spec
+    });
     let spec = spec.map_or(Ok(Spec::default()), Spec::deserialize);
     spec.map_err(|error| {
         Status::bad_request(format!(

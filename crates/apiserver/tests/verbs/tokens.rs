@@ -52,6 +52,9 @@ async fn a_token_is_its_account_until_that_is_gone() {
         .await
         .unwrap();
     assert_eq!(answer["kind"], "TokenRequest");
+    let unset = json!({"audiences": null, "expirationSeconds": null, "boundObjectRef": null});
+    let answer_to_unset = request(&server, unset).await.unwrap();
+    assert_eq!(answer_to_unset["spec"]["expirationSeconds"], 3600);
     assert_eq!(
         answer["status"]["expirationTimestamp"],
         "2026-01-01T00:10:00Z"
