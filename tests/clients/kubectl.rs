@@ -324,6 +324,10 @@ const CHANGE: &[Line] = &[
 
 /// All cascades, and the end.
 const DELETE: &[Line] = &[
+    line(
+        "run later --image=kontiki-sample:v1",
+        &["pod/later created"],
+    ),
     line("delete deployment applied --cascade=orphan", &["deleted"]),
     line("get replicasets -l app=applied -o name", &["replicaset"]),
     line(
@@ -332,7 +336,7 @@ const DELETE: &[Line] = &[
     ),
     line("delete deployment web --cascade=background", &["deleted"]),
     line("delete configmap cm served", &["deleted"]),
-    line("delete pod alone --force --grace-period=0", &["deleted"]),
+    line("delete pod later --force --grace-period=0", &["deleted"]),
     line("delete namespace team --timeout=60s", &["deleted"]),
 ];
 
