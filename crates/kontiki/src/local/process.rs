@@ -13,6 +13,9 @@ use nix::unistd::Pid;
 use super::layout::Layout;
 use crate::files;
 
+/// The binary, as the kernel names its processes.
+const PROGRAM: &str = "kontiki";
+
 /// Environment variable that tells a server or agent to leave its parent's session.
 pub const DETACHED: &str = "KONTIKI_DETACHED";
 /// How long a process gets to end by itself.
@@ -58,7 +61,8 @@ impl Process {
         names.iter().map(|name| Self::new(layout, name)).collect()
     }
 
-    /// Its id while it runs; a reused id of some other program does not count.
+    /// Its id while it runs; a reused id of some other program does not count. A process that is ending has lost its
+    /// command line but may hold its ports still: it runs until its last thread is gone.
     pub fn pid(&self) -> Option<Pid> {
         let pid: i32 = fs::read_to_string(&self.pid_file)
             .ok()?
@@ -69,10 +73,15 @@ impl Process {
         let config = self.config.to_string_lossy();
         let command = String::from_utf8_lossy(&command);
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let zombie = stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('Z'));
-        (command.contains(&*config) && !zombie).then(|| Pid::from_raw(pid))
+        let (name, rest) = stat.rsplit_once(") ")?;
+        let is_ours = if command.is_empty() {
+            name.ends_with(&format!("({PROGRAM}"))
+        } else {
+            command.contains(&*config)
+        };
+        let n_threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        let has_ended = rest.starts_with('Z') && n_threads <= 1;
+        (is_ours && !has_ended).then(|| Pid::from_raw(pid))
     }
 
     /// Starts it unless it runs; tells whether it did.
