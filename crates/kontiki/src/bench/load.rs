@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use kontiki_base::task::{TaskKind, spawn};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Load, Report, disk, percentile, usage};
+
+/// Longest wait for the end of what an earlier run left, and between two looks.
+const NAMESPACE_TIMEOUT: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Figures of so many like operations.
 #[derive(Debug)]
@@ -149,21 +153,32 @@ impl Report for Throughput {
     }
 }
 
-/// Makes the namespace to work in.
+/// Makes the namespace, or takes the one that is there; one that an earlier run left ending is waited for.
 pub async fn make_namespace(load: &Load) -> Result<()> {
-    let body = serde_json::json!({
+    let body = json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": load.namespace },
     });
-    let answer = load
-        .client
-        .connect()
-        .await?
-        .send("POST", "/api/v1/namespaces", json_bytes(&body))
-        .await?;
-    if answer.code != 409 {
-        answer.json()?;
+    let path = format!("/api/v1/namespaces/{}", load.namespace);
+    let mut connection = load.client.connect().await?;
+    let deadline = Instant::now() + NAMESPACE_TIMEOUT;
+    loop {
+        let made = connection.send("POST", "/api/v1/namespaces", json_bytes(&body));
+        let made = made.await?;
+        if made.code != 409 {
+            return made.json().map(drop);
+        }
+        let found = connection.send("GET", &path, Bytes::new()).await?;
+        if found.code == 200 && found.json()?["status"]["phase"] != "Terminating" {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "namespace {} does not end; name another with --namespace",
+                load.namespace
+            );
+        }
+        sleep(POLL).await;
     }
-    Ok(())
 }
 
 /// Removes the namespace and what is in it.
