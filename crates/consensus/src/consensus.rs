@@ -319,15 +319,17 @@ impl Consensus {
         let _ = self.replica.raft.trigger().snapshot().await;
     }
 
-    /// Streams an archive of a consistent checkpoint and of the keys given along, for `snapshot save`.
+    /// Streams an archive of a consistent checkpoint and of the keys given along, for `snapshot save`. It holds all that
+    /// was acknowledged before the call, also on a replica that lags; without a quorum it is refused.
     pub async fn save_snapshot(
         &self,
         now_unix_ms: u64,
         keys: archive::Keys,
     ) -> Result<CallStream, CallError> {
+        let refused = |error: &dyn std::fmt::Display| CallError::Refused(error.to_string());
+        self.read_barrier().await.map_err(|error| refused(&error))?;
         let machine = self.replica.machine.clone();
         let built = tokio::task::spawn_blocking(move || machine.archive()).await;
-        let refused = |error: &dyn std::fmt::Display| CallError::Refused(error.to_string());
         let snapshot = built
             .map_err(|error| refused(&error))?
             .map_err(|error| refused(&error))?;
