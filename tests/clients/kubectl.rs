@@ -340,8 +340,14 @@ const DELETE: &[Line] = &[
     line("delete namespace team --timeout=60s", &["deleted"]),
 ];
 
-/// Commands and flags that came with a minor version of kubectl 1.
+/// Commands and flags that came with a minor version of kubectl 1, or that speak to an API version that is still served
+/// since then: Debian 12 has 1.20.
 const SINCE: &[(&str, u64)] = &[
+    ("create cronjob", 21),
+    ("create job by-hand", 21),
+    ("create poddisruptionbudget", 21),
+    ("get configmap served --show-managed-fields", 21),
+    ("drain", 21),
     ("create token", 24),
     ("events", 26),
     ("apply --prune", 26),
