@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
+pub mod admission;
 pub mod authn;
 mod authz;
 pub mod backend;
@@ -17,7 +18,6 @@ mod errors;
 mod follow;
 mod history;
 mod impersonation;
-mod kind_admission;
 mod modify;
 mod node_times;
 mod options;

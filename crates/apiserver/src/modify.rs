@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kontiki_api::managed_fields::equal_but_times;
+use kontiki_api::managed_fields::{Writer, equal_but_times};
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_base::limits;
 use kontiki_base::status::Status;
@@ -17,27 +17,35 @@ use crate::errors::{MODIFIED, conflict, not_found};
 use crate::options::{Answer, Context, Target};
 use crate::revision;
 use crate::server::ApiServer;
+use crate::verbs::update::Admitted;
 use crate::write::{Draft, refusal};
 
 /// How long to wait for a revision that a client has seen elsewhere.
 const CATCH_UP: Duration = Duration::from_secs(3);
 
-/// A computed change.
-pub(crate) struct Change {
-    /// The object as it shall be.
+/// A computed change, not admitted yet.
+pub(crate) struct Change<'w> {
+    /// The object as it shall be, in the version of the target.
     pub(crate) value: Value,
-    /// Further operations of the transaction: claims made and given back.
-    pub(crate) extra: Vec<Op>,
+    /// Who tracks it; none when it is tracked already.
+    pub(crate) writer: Option<Writer<'w>>,
     /// The client named the revision: a lost race is its to know.
     pub(crate) is_pinned: bool,
+    /// Nothing is left to be judged: the value is what is stored.
+    pub(crate) is_admitted: bool,
+    /// For the client's eyes.
+    pub(crate) warnings: Vec<String>,
 }
 
-impl Change {
+impl Change<'_> {
+    /// A change that goes the road of updates.
     pub(crate) fn to(value: Value) -> Self {
         Self {
             value,
-            extra: Vec::new(),
+            writer: None,
             is_pinned: false,
+            is_admitted: false,
+            warnings: Vec::new(),
         }
     }
 }
@@ -45,6 +53,7 @@ impl Change {
 /// What became of it.
 pub(crate) struct Modified {
     pub(crate) answer: Answer,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl ApiServer {
@@ -70,26 +79,31 @@ impl ApiServer {
     }
 
     /// Changes the target by `change`, which may be called again with a newer object.
-    pub(crate) async fn modify(
+    pub(crate) async fn modify<'w>(
         &self,
         context: &Context,
         target: &Target,
         dry_run: bool,
-        mut change: impl FnMut(&Value, &Object) -> Result<Change, Status>,
+        mut change: impl FnMut(&Value, &Object) -> Result<Change<'w>, Status>,
     ) -> Result<Modified, Status> {
         for _ in 0..limits::UPDATE_RETRIES {
             let object = self.current(context, target).await?;
             let old = object.value();
-            let Change {
+            let change = change(&old, &object)?;
+            let is_pinned = change.is_pinned;
+            let Admitted {
                 mut value,
-                extra,
-                is_pinned,
-            } = change(&old, &object)?;
+                ops: extra,
+                warnings,
+            } = self
+                .admit_change(context, target, dry_run, &old, change)
+                .await?;
             metadata_mut(&mut value)
                 .insert("resourceVersion".into(), object.revision.to_string().into());
             if equal_but_times(&value, &old) && extra.is_empty() {
                 return Ok(Modified {
                     answer: Answer::Object(object),
+                    warnings,
                 });
             }
             let is_gone = is_finished(&value);
@@ -97,6 +111,7 @@ impl ApiServer {
             if dry_run {
                 return Ok(Modified {
                     answer: draft.rendered(Some(object.revision)),
+                    warnings,
                 });
             }
             let mut ops = vec![if is_gone {
@@ -113,12 +128,14 @@ impl ApiServer {
                 OpResult::Done { revision, .. } if is_gone => {
                     return Ok(Modified {
                         answer: draft.rendered(Some(revision)),
+                        warnings,
                     });
                 }
                 done @ OpResult::Done { .. } => {
                     let object = draft.stored(&done, Some(object.created));
                     return Ok(Modified {
                         answer: Answer::Object(object),
+                        warnings,
                     });
                 }
                 OpResult::Conflict { .. } | OpResult::NotFound if is_pinned => {

@@ -12,6 +12,7 @@ use crate::modify::{Change, Modified};
 use crate::options::{Answer, Context, PatchType, Target, WriteOptions, Written};
 use crate::patch::{json, merge};
 use crate::server::ApiServer;
+use crate::verbs::update::deduplicated;
 use crate::write::{field_manager, written};
 
 /// The Scale of a stored workload.
@@ -63,32 +64,28 @@ impl ApiServer {
         change: impl Fn(&Value) -> Result<Value, Status>,
     ) -> Result<Written, Status> {
         let (manager, now) = (field_manager(context, options)?, self.now_text());
-        let mut warnings = Vec::new();
         let workload = Target {
             subresource: None,
             ..target.clone()
         };
-        let Modified { answer, .. } = self
+        let Modified { answer, warnings } = self
             .modify(context, &workload, options.dry_run, |old, _| {
                 let scale = change(&scale_of(old))?;
                 let mut new = old.clone();
-                let is_pinned = !Meta::of(&scale).resource_version().is_empty();
                 apply_scale(&mut new, &scale).map_err(|errors| {
                     let name = &target.name;
                     kontiki_api::field_error::invalid_status("autoscaling", "Scale", name, &errors)
                 })?;
-                let writer = self.writer(target, &manager, &now);
-                let change =
-                    self.admit_update(context, &workload, old, new, Some(&writer), &mut warnings)?;
                 Ok(Change {
-                    is_pinned,
-                    ..change
+                    writer: Some(self.writer(target, &manager, &now)),
+                    is_pinned: !Meta::of(&scale).resource_version().is_empty(),
+                    ..Change::to(new)
                 })
             })
             .await?;
         Ok(written(
             Answer::Rendered(scale_of(&answer.value())),
-            Vec::new(),
+            deduplicated(warnings),
         ))
     }
 }

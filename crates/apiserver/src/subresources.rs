@@ -21,7 +21,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let binding = body.value;
+        let mut binding = body.value;
         expect_kind(&binding, "Binding", &["v1"])?;
         check_name(target, &binding, "Binding")?;
         let node = binding
@@ -29,6 +29,10 @@ impl ApiServer {
             .and_then(Value::as_str)
             .unwrap_or_default();
         check_binding(target, &binding, node)?;
+        let warnings = self
+            .admit_action(context, target, &mut binding, options.dry_run)
+            .await?;
+        let node = binding["target"]["name"].as_str().unwrap_or_default();
         let now = self.now_text();
         let pod = Target {
             subresource: None,
@@ -36,10 +40,13 @@ impl ApiServer {
         };
         self.modify(context, &pod, options.dry_run, |old, _| {
             check_bindable(target, &binding, old)?;
-            Ok(Change::to(bound(old, node, &binding, &now)))
+            Ok(Change {
+                is_admitted: true,
+                ..Change::to(bound(old, node, &binding, &now))
+            })
         })
         .await?;
-        Ok(created_success())
+        Ok(created_success(warnings))
     }
 
     /// Deletes a pod, unless a disruption budget forbids it. Budgets are stored, but not asked yet.
@@ -53,27 +60,31 @@ impl ApiServer {
         expect_kind(&body.value, "Eviction", &["policy/v1", "policy/v1beta1"])?;
         check_name(target, &body.value, "Eviction")?;
         self.authorize_content(context, target, Operation::Create(&body.value))?;
+        let mut eviction = body.value;
+        let warnings = self
+            .admit_action(context, target, &mut eviction, options.dry_run)
+            .await?;
         let delete = DeleteOptions {
             dry_run: options.dry_run,
             ..DeleteOptions::default()
         };
-        let delete = delete.merge_body(&body.value["deleteOptions"])?;
+        let delete = delete.merge_body(&eviction["deleteOptions"])?;
         let pod = Target {
             subresource: None,
             ..target.clone()
         };
         self.delete_unchecked(context, &pod, &delete).await?;
-        Ok(created_success())
+        Ok(created_success(warnings))
     }
 }
 
-fn created_success() -> Written {
+fn created_success(warnings: Vec<String>) -> Written {
     let object = Answer::Rendered(success(None));
     Written {
         object,
         created: true,
         accepted: false,
-        warnings: Vec::new(),
+        warnings,
     }
 }
 

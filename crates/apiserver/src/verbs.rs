@@ -6,5 +6,5 @@ mod get;
 mod list;
 mod logs;
 mod patch;
-mod update;
+pub(crate) mod update;
 pub(crate) mod watch;

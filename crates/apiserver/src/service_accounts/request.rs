@@ -60,7 +60,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let request = body.value;
+        let mut request = body.value;
         check_type(&request)?;
         let plain = Target {
             subresource: None,
@@ -68,6 +68,9 @@ impl ApiServer {
         };
         let account = self.current(context, &plain).await?;
         check_name(target, &request)?;
+        let warnings = self
+            .admit_action(context, target, &mut request, options.dry_run)
+            .await?;
         let spec = read(&request)?.completed(self.options().issuer.audiences())?;
         self.authorize_content(context, target, Operation::Create(&request))?;
         let (claims, expiration_s) = self.claims(context, target, &account, &spec).await?;
@@ -95,7 +98,7 @@ impl ApiServer {
             })),
             created: true,
             accepted: false,
-            warnings: Vec::new(),
+            warnings,
         })
     }
 

@@ -6,10 +6,13 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::OpResult;
 use serde_json::Value;
 
+use crate::admission::{self, Effects, Request};
 use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_namespace};
-use crate::errors::{already_exists, namespace_not_found, namespace_terminating};
+use crate::errors::{
+    MODIFIED, already_exists, conflict, namespace_not_found, namespace_terminating,
+};
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::services;
@@ -79,34 +82,50 @@ impl ApiServer {
         if dry_run {
             self.check_namespace_here(target)?;
         }
-        self.admit(context, target, &mut object, None)?;
+        let request = Request {
+            server: self,
+            context,
+            target,
+            operation: admission::Operation::Create,
+            old: None,
+            dry_run,
+        };
+        let mut effects = Effects::default();
+        request.mutate(&mut object, &mut effects).await?;
+        warnings.append(&mut effects.warnings);
         self.identify(&mut object);
         self.authorize_content(context, target, Operation::Create(&object))?;
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
-        // Only what is chosen here can be chosen again.
         let chooses = generates || services::is_service(target.kind);
-        let attempts = if chooses { ATTEMPTS } else { 1 };
-        for attempt in 1..=attempts {
-            let mut object = if attempt < attempts {
+        for _ in 0..ATTEMPTS {
+            // Only what is chosen here, or counted elsewhere, has another attempt.
+            let mut attempt = if chooses {
                 object.clone()
             } else {
                 std::mem::take(&mut object)
             };
             if generates {
                 let name = generated_name(&base, &*self.options().random);
-                metadata_mut(&mut object).insert("name".into(), name.into());
+                metadata_mut(&mut attempt).insert("name".into(), name.into());
             }
             // Not earlier: a Job's labels carry its uid and its name.
-            target.kind.prepare_create(&mut object);
-            let claims = services::allocate(self, target.kind, None, &mut object)?;
-            let errors = target.kind.validate(&object, None);
+            target.kind.prepare_create(&mut attempt);
+            let claims = services::allocate(self, target.kind, None, &mut attempt)?;
+            let errors = target.kind.validate(&attempt, None);
             if !errors.is_empty() {
-                return Err(target.kind.invalid(&object, &errors));
+                return Err(target.kind.invalid(&attempt, &errors));
             }
-            self.fill_token_secret(context, target, &mut object).await?;
-            let draft = Draft::new(target.kind, object)?;
+            let mut effects = Effects::default();
+            request.validate(Some(&attempt), &mut effects).await?;
+            warnings.append(&mut effects.warnings);
+            if !effects.ops.is_empty() && !chooses {
+                object = attempt.clone();
+            }
+            self.fill_token_secret(context, target, &mut attempt)
+                .await?;
+            let draft = Draft::new(target.kind, attempt)?;
             let named = Target {
                 name: draft.key.name.to_string(),
                 ..target.clone()
@@ -120,15 +139,20 @@ impl ApiServer {
             let mut ops = vec![draft.create()];
             ops.extend(namespace_check(target));
             ops.extend(claims.ops);
+            ops.extend(effects.ops);
             match self.commit(context, &named, ops).await? {
                 done @ OpResult::Done { .. } => {
                     return Ok(Answer::Object(draft.stored(&done, None)));
                 }
                 OpResult::AlreadyExists { .. } if generates => {}
-                // An address was taken meanwhile: the next round sees it, and refuses it if it was asked for.
-                OpResult::Aborted => {}
+                // What was counted or an address was taken meanwhile: the next round sees it, and refuses it if it was
+                // asked for.
+                OpResult::Aborted => self.read_barrier(context).await?,
                 refused => return Err(refusal(target.kind, &named.name, &refused)),
             }
+        }
+        if !generates {
+            return Err(conflict(target.kind, &base, MODIFIED));
         }
         let mut status = already_exists(target.kind, &base);
         status

@@ -14,6 +14,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Object, Op, OpResult, Precondition};
 use serde_json::{Value, json};
 
+use crate::admission::{self, Effects, Request};
 use crate::authz::content::Operation;
 use crate::authz::node::node_of;
 use crate::errors::{MODIFIED, conflict, not_found};
@@ -95,21 +96,40 @@ impl ApiServer {
         }
         for _ in 0..limits::UPDATE_RETRIES {
             let object = self.current(context, target).await?;
-            self.admit_delete(target, &object.value())?;
+            let old = object.value();
+            let request = Request {
+                server: self,
+                context,
+                target,
+                operation: admission::Operation::Delete,
+                old: Some(&old),
+                dry_run: options.dry_run,
+            };
+            let mut effects = Effects::default();
+            request.validate(None, &mut effects).await?;
             check_preconditions(target, options, &object)?;
-            let outcome = match self.marked(target, options, &object.value())? {
-                Marked::Gone => self.remove(context, target, options, &object).await?,
+            let outcome = match self.marked(target, options, &old)? {
+                Marked::Gone => {
+                    self.remove(context, target, options, &object, effects.ops)
+                        .await?
+                }
                 Marked::Pending(value) if options.dry_run => {
                     let draft = Draft::new(target.kind, value)?;
                     Some(pending(draft.rendered(Some(object.revision)), options))
                 }
                 Marked::Pending(value) => {
-                    self.mark(context, target, options, &object, value).await?
+                    let ops = effects.ops;
+                    self.mark(context, target, options, &object, value, ops)
+                        .await?
                 }
                 Marked::Unchanged => Some(pending(Answer::Object(object), options)),
             };
             if let Some(written) = outcome {
-                return Ok(written);
+                let warnings = effects.warnings;
+                return Ok(Written {
+                    warnings,
+                    ..written
+                });
             }
             self.read_barrier(context).await?;
         }
@@ -185,17 +205,17 @@ impl ApiServer {
         options: &DeleteOptions,
         object: &Object,
         value: Value,
+        extra: Vec<Op>,
     ) -> Result<Option<Written>, Status> {
         let draft = Draft::new(target.kind, value)?;
-        match self
-            .commit(context, target, vec![draft.update(object.revision)])
-            .await?
-        {
+        let mut ops = vec![draft.update(object.revision)];
+        ops.extend(extra);
+        match self.commit(context, target, ops).await? {
             done @ OpResult::Done { .. } => {
                 let stored = draft.stored(&done, Some(object.created));
                 Ok(Some(pending(Answer::Object(stored), options)))
             }
-            OpResult::Conflict { .. } => Ok(None),
+            OpResult::Conflict { .. } | OpResult::Aborted => Ok(None),
             refused => Err(refusal(target.kind, &target.name, &refused)),
         }
     }
@@ -206,6 +226,7 @@ impl ApiServer {
         target: &Target,
         options: &DeleteOptions,
         object: &Object,
+        extra: Vec<Op>,
     ) -> Result<Option<Written>, Status> {
         let old = object.value();
         if options.dry_run {
@@ -217,6 +238,7 @@ impl ApiServer {
             pre,
         }];
         ops.extend(services::release_all(self, target.kind, &old));
+        ops.extend(extra);
         match self.commit(context, target, ops).await? {
             OpResult::Done { .. } => Ok(Some(written(deleted(target, old), Vec::new()))),
             OpResult::Conflict { .. } | OpResult::Aborted => Ok(None),

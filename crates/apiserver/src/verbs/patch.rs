@@ -35,7 +35,6 @@ impl ApiServer {
         if let PatchType::Apply { force } = patch {
             return self.apply(context, target, force, body, options).await;
         }
-        let mut warnings = Vec::new();
         let (manager, now) = (field_manager(context, options)?, self.now_text());
         if let Some(revision) = body
             .value
@@ -48,19 +47,18 @@ impl ApiServer {
             .modify(context, target, options.dry_run, |old, _| {
                 let mut new = versions::tree(target.kind, old).into_owned();
                 apply_patch(target, patch, &mut new, &body.value)?;
-                let is_pinned = pins(patch, &body.value);
+                let mut warnings = Vec::new();
                 let new = self.redecode(target, new, &body.duplicates, options, &mut warnings)?;
-                let writer = self.writer(target, &manager, &now);
-                let change =
-                    self.admit_update(context, target, old, new, Some(&writer), &mut warnings)?;
                 Ok(Change {
-                    is_pinned,
-                    ..change
+                    writer: Some(self.writer(target, &manager, &now)),
+                    is_pinned: pins(patch, &body.value),
+                    warnings,
+                    ..Change::to(new)
                 })
             })
             .await?;
         let answer = versions::answer(target.kind, modified.answer);
-        Ok(written(answer, deduplicated(warnings)))
+        Ok(written(answer, deduplicated(modified.warnings)))
     }
 
     /// A patched tree has to be an object of its kind again.
@@ -136,16 +134,14 @@ impl ApiServer {
                     let writer = self.writer(target, &manager, &now);
                     let live = versions::tree(target.kind, old);
                     let mut new = writer.apply(Some(&live), &config, force)?;
-                    let is_pinned = pins(PatchType::Apply { force }, &config);
                     target.kind.default(&mut new);
-                    let change =
-                        self.admit_update(context, target, old, new, None, &mut warnings)?;
                     Ok(Change {
-                        is_pinned,
-                        ..change
+                        is_pinned: pins(PatchType::Apply { force }, &config),
+                        ..Change::to(new)
                     })
                 })
                 .await?;
+            warnings.extend(modified.warnings);
             let answer = versions::answer(target.kind, modified.answer);
             return Ok(written(answer, deduplicated(warnings)));
         }

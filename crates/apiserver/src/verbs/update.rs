@@ -1,12 +1,13 @@
 //! Update: PUT of a whole object, or of its status, scale or finalizers.
 
 use kontiki_api::field_error::{FieldError, invalid_status};
-use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_api::{Kind, Subresource};
 use kontiki_base::status::{Reason, Status};
+use kontiki_state::Op;
 use serde_json::Value;
 
+use crate::admission::{self, Effects, Request};
 use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_name, match_namespace};
@@ -50,17 +51,20 @@ impl ApiServer {
                 ..written(created, warnings)
             });
         }
-        let is_conditional = !Meta::of(&object).resource_version().is_empty();
+        let is_pinned = !Meta::of(&object).resource_version().is_empty();
         let modified = self
-            .modify(context, target, options.dry_run, |old, _| {
-                if !is_conditional && !target.kind.unconditional_update {
+            .modify(context, target, options.dry_run, |_, _| {
+                if !is_pinned && !target.kind.unconditional_update {
                     return Err(unconditional(target.kind, &target.name));
                 }
-                let writer = self.writer(target, &manager, &now);
-                let new = object.clone();
-                self.admit_update(context, target, old, new, Some(&writer), &mut warnings)
+                Ok(Change {
+                    writer: Some(self.writer(target, &manager, &now)),
+                    is_pinned,
+                    ..Change::to(object.clone())
+                })
             })
             .await?;
+        warnings.extend(modified.warnings);
         let answer = versions::answer(target.kind, modified.answer);
         Ok(written(answer, deduplicated(warnings)))
     }
@@ -95,30 +99,44 @@ impl ApiServer {
         }
     }
 
-    /// The road of a new tree over an old one, whatever verb made it. `writer` is none when it is tracked already.
-    /// The old tree is stored, the new one in the version of the target.
-    pub(crate) fn admit_update(
+    /// The road of a new tree over an old one, whatever verb made it. The old tree is stored.
+    pub(crate) async fn admit_change(
         &self,
         context: &Context,
         target: &Target,
+        dry_run: bool,
         old: &Value,
-        mut new: Value,
-        writer: Option<&Writer<'_>>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Change, Status> {
+        change: Change<'_>,
+    ) -> Result<Admitted, Status> {
         let kind = target.kind;
+        let (mut new, mut warnings) = (change.value, change.warnings);
+        if change.is_admitted {
+            return Ok(Admitted {
+                value: new,
+                ops: Vec::new(),
+                warnings,
+            });
+        }
         check_identity(target, old, &new)?;
-        let is_pinned = !Meta::of(&new).resource_version().is_empty();
-        if is_pinned && Meta::of(&new).resource_version() != Meta::of(old).resource_version() {
+        let sent = Meta::of(&new).resource_version();
+        if !sent.is_empty() && sent != Meta::of(old).resource_version() {
             return Err(conflict(kind, &target.name, MODIFIED));
         }
-        if let Some(writer) = writer {
+        if let Some(writer) = change.writer {
             writer.update(Some(&versions::tree(kind, old)), &mut new);
         }
         kind.to_stored(&mut new);
-        self.admit(context, target, &mut new, Some(old))?;
+        let request = Request {
+            server: self,
+            context,
+            target,
+            operation: admission::Operation::Update,
+            old: Some(old),
+            dry_run,
+        };
+        let mut effects = Effects::default();
+        request.mutate(&mut new, &mut effects).await?;
         self.authorize_content(context, target, Operation::Update(old, &new))?;
-        let mut extra = Vec::new();
         let errors = match target.subresource {
             Some(Subresource::Status) => {
                 kind.prepare_status(&mut new, old);
@@ -134,7 +152,8 @@ impl ApiServer {
             }
             _ => {
                 kind.prepare_update(&mut new, old);
-                extra = services::allocate(self, kind, Some(old), &mut new)?.ops;
+                let claims = services::allocate(self, kind, Some(old), &mut new)?;
+                effects.ops.extend(claims.ops);
                 kind.validate(&new, Some(old))
             }
         };
@@ -142,12 +161,24 @@ impl ApiServer {
             return Err(kind.invalid(&new, &errors));
         }
         warnings.extend(kind.warnings(&new, Some(old)));
-        Ok(Change {
+        request.validate(Some(&new), &mut effects).await?;
+        warnings.append(&mut effects.warnings);
+        Ok(Admitted {
             value: new,
-            extra,
-            is_pinned,
+            ops: effects.ops,
+            warnings,
         })
     }
+}
+
+/// A change that may be stored.
+pub(crate) struct Admitted {
+    /// The object, in the stored version.
+    pub(crate) value: Value,
+    /// Further operations of the transaction: claims made and given back, usage counted.
+    pub(crate) ops: Vec<Op>,
+    /// For the client's eyes.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Some kinds are not overwritten by who has not seen them.

@@ -1,0 +1,201 @@
+//! Admission: the chain of plugins that every write goes through, of clients and of controllers alike.
+//!
+//! ```text
+//! decode ▸ default ▸ track ▸ MUTATE, plugin by plugin ▸ strategy (`prepare_*`) ▸ validate ▸ VALIDATE, plugin by plugin ▸ propose
+//! ```
+//!
+//! A plugin is one file in `admission/` and one line in `PLUGINS`. It may change the object, refuse the request, warn,
+//! note something for the audit log, and add operations to the write's own transaction (a quota's usage). Authorization
+//! stands before; rules of a kind itself belong to the kind (`kontiki-api`).
+
+use futures::future::BoxFuture;
+use kontiki_base::status::Status;
+use kontiki_state::Op;
+use serde_json::Value;
+
+use crate::options::{Context, Target};
+use crate::server::ApiServer;
+
+mod controllers;
+mod kind_hooks;
+
+pub use controllers::ControllerWrite;
+
+/// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
+static PLUGINS: &[&dyn Plugin] = &[];
+
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A new object, or a POST to a subresource that acts.
+    Create,
+    /// A change of an object or of a part of it, whatever the verb.
+    Update,
+    /// A deletion. There is no new object.
+    Delete,
+    /// A stream into a pod, a node or a service.
+    Connect,
+}
+
+impl Operation {
+    /// As rules and reviews spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
+/// A request on its way.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) server: &'a ApiServer,
+    /// Who asks.
+    pub(crate) context: &'a Context,
+    /// What about. The name is empty while a create generates it.
+    pub(crate) target: &'a Target,
+    pub(crate) operation: Operation,
+    /// The object as it is stored; none for a create.
+    pub(crate) old: Option<&'a Value>,
+    // The first plugin with an effect elsewhere reads it.
+    #[allow(dead_code)]
+    /// Nothing will be written, hence nothing may have an effect elsewhere.
+    pub(crate) dry_run: bool,
+}
+
+/// What plugins bring about besides a changed object.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// For the client's eyes.
+    pub(crate) warnings: Vec<String>,
+    /// Further operations of the write's transaction. Several writes of one controller's plan share them: a plugin looks
+    /// for its own earlier operation on an object and goes on from there.
+    pub(crate) ops: Vec<Op>,
+    // The audit log reads them.
+    #[allow(dead_code)]
+    /// For the audit log: `plugin/key` and value.
+    pub(crate) annotations: Vec<(String, String)>,
+}
+
+/// One step of admission.
+pub(crate) trait Plugin: Sync {
+    /// Upstream's name of it.
+    fn name(&self) -> &'static str;
+
+    /// Whether it looks at such a request at all. Asked of every write: cheap, and without a look at the object.
+    fn handles(&self, request: &Request<'_>) -> bool;
+
+    /// Changes the new object, in the stored version, or refuses. Not asked of deletions.
+    fn mutate<'a>(
+        &'a self,
+        _request: &'a Request<'a>,
+        _new: &'a mut Value,
+        _effects: &'a mut Effects,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Judges the object as it would be stored; `new` is none for a deletion.
+    fn validate<'a>(
+        &'a self,
+        _request: &'a Request<'a>,
+        _new: Option<&'a Value>,
+        _effects: &'a mut Effects,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Request<'_> {
+    /// The mutating phase.
+    pub(crate) async fn mutate(
+        &self,
+        new: &mut Value,
+        effects: &mut Effects,
+    ) -> Result<(), Status> {
+        kind_hooks::admit(self, new)?;
+        self.mutate_by_plugins(new, effects).await
+    }
+
+    async fn mutate_by_plugins(
+        &self,
+        new: &mut Value,
+        effects: &mut Effects,
+    ) -> Result<(), Status> {
+        for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
+            let admitted = plugin.mutate(self, new, effects).await;
+            admitted.inspect_err(|why| noted(*plugin, why))?;
+        }
+        Ok(())
+    }
+
+    /// The validating phase. `new` is none for a deletion.
+    pub(crate) async fn validate(
+        &self,
+        new: Option<&Value>,
+        effects: &mut Effects,
+    ) -> Result<(), Status> {
+        if self.operation == Operation::Delete
+            && let Some(old) = self.old
+        {
+            kind_hooks::admit_delete(self, old)?;
+        }
+        self.validate_by_plugins(new, effects).await
+    }
+
+    async fn validate_by_plugins(
+        &self,
+        new: Option<&Value>,
+        effects: &mut Effects,
+    ) -> Result<(), Status> {
+        for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
+            let admitted = plugin.validate(self, new, effects).await;
+            admitted.inspect_err(|why| noted(*plugin, why))?;
+        }
+        Ok(())
+    }
+
+    /// Both phases at once, for what has no strategy in between.
+    pub(crate) async fn admit(&self, new: &mut Value, effects: &mut Effects) -> Result<(), Status> {
+        self.mutate_by_plugins(new, effects).await?;
+        self.validate_by_plugins(Some(new), effects).await
+    }
+
+    fn is_handled(&self) -> bool {
+        PLUGINS.iter().any(|plugin| plugin.handles(self))
+    }
+}
+
+fn noted(plugin: &dyn Plugin, why: &Status) {
+    tracing::debug!(
+        plugin = plugin.name(),
+        why = why.message,
+        "refused by admission"
+    );
+}
+
+impl ApiServer {
+    /// Admission of a POST to a subresource that acts: a binding, an eviction, a token request. Answers the warnings.
+    pub(crate) async fn admit_action(
+        &self,
+        context: &Context,
+        target: &Target,
+        body: &mut Value,
+        dry_run: bool,
+    ) -> Result<Vec<String>, Status> {
+        let request = Request {
+            server: self,
+            context,
+            target,
+            operation: Operation::Create,
+            old: None,
+            dry_run,
+        };
+        let mut effects = Effects::default();
+        request.admit(body, &mut effects).await?;
+        Ok(effects.warnings)
+    }
+}
