@@ -23,6 +23,7 @@ pub mod podspec;
 pub mod protobuf;
 pub mod quantity;
 pub mod rbac;
+pub mod registry;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;
@@ -33,5 +34,6 @@ pub mod time;
 
 pub use field_error::{ErrorKind, FieldError};
 pub use k8s_openapi;
-pub use kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
+pub use kind::{BuiltIn, Column, Conversion, Gvk, Hooks, Kind, Subresource};
 pub use kinds::{KINDS, by_gvk, by_path, by_resource};
+pub use registry::Kinds;

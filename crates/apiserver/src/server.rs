@@ -13,6 +13,7 @@ use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
 use crate::history::History;
+use crate::kinds::Served;
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
 
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
     pub(crate) policies: Policies,
+    /// The kinds, as the store defines them.
+    pub(crate) served: Served,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
@@ -72,10 +75,12 @@ impl ApiServer {
     pub fn new(backend: impl Backend, options: Options) -> Self {
         let backend = Arc::new(backend);
         let policies = Policies::new(backend.store());
+        let served = Served::new(backend.store());
         Self(Arc::new(Inner {
             backend,
             options,
             policies,
+            served,
             history: History::default(),
             n_watches: AtomicUsize::new(0),
         }))

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{ensure, int, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC};
@@ -12,7 +12,7 @@ use crate::podspec::{defaults, print, selectors, warnings};
 use crate::table;
 
 /// ReplicaSet.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "replicaset",
     short_names: &["rs"],
     categories: &["all"],
@@ -34,8 +34,8 @@ pub static KIND: Kind = Kind {
         },
         ..Hooks::NONE
     },
-    ..Kind::of::<ReplicaSet>()
-};
+    ..BuiltIn::of::<ReplicaSet>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{child, ensure, int, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC, always_running};
@@ -13,7 +13,7 @@ use crate::podspec::{defaults, print, validate as podspec, warnings};
 use crate::table;
 
 /// ReplicationController.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "replicationcontroller",
     short_names: &["rc"],
     categories: &["all"],
@@ -35,8 +35,8 @@ pub static KIND: Kind = Kind {
         },
         ..Hooks::NONE
     },
-    ..Kind::of::<ReplicationController>()
-};
+    ..BuiltIn::of::<ReplicationController>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,
