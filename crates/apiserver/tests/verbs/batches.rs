@@ -174,7 +174,7 @@ async fn a_lost_race_is_run_again_unless_the_client_named_the_revision() {
         let target = object("configmaps", "default", "a");
         let mut value = stored.clone();
         value["metadata"]["labels"] = json!({"by": label});
-        let header = header_of(target.kind, &value);
+        let header = header_of(&target.kind, &value);
         let key = kontiki_state::Key::new("configmaps", "default", "a");
         let (pre, bytes) = (Precondition::NONE, stored::canonical(value));
         memory.overtake_next(Proposal::batch(vec![Op::Update {
