@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod admissionspec;
+pub mod cel;
 mod conditions;
 pub mod cron;
 mod deprecated_labels;
