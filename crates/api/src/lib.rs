@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod admissionspec;
+pub mod cel;
 mod conditions;
 pub mod cron;
 mod deprecated_labels;
@@ -23,6 +24,7 @@ pub mod podspec;
 pub mod protobuf;
 pub mod quantity;
 pub mod rbac;
+pub mod registry;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;
@@ -33,5 +35,6 @@ pub mod time;
 
 pub use field_error::{ErrorKind, FieldError};
 pub use k8s_openapi;
-pub use kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
+pub use kind::{BuiltIn, Column, Conversion, Gvk, Hooks, Kind, Subresource};
 pub use kinds::{KINDS, by_gvk, by_path, by_resource};
+pub use registry::Kinds;

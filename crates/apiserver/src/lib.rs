@@ -18,6 +18,7 @@ mod errors;
 mod follow;
 mod history;
 mod impersonation;
+mod kinds;
 mod modify;
 mod node_times;
 mod options;

@@ -13,6 +13,7 @@ use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
 use crate::history::History;
+use crate::kinds::Served;
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
 
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
     pub(crate) policies: Arc<Policies>,
+    /// The kinds, as the store defines them.
+    pub(crate) served: Arc<Served>,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
@@ -72,20 +75,27 @@ impl ApiServer {
     pub fn new(backend: impl Backend, options: Options) -> Self {
         let backend = Arc::new(backend);
         let policies = Arc::new(Policies::new(backend.store()));
-        Self::with(backend, options, policies)
+        let served = Arc::new(Served::new(backend.store()));
+        Self::with(backend, options, policies, served)
     }
 
     /// The same server over another way to propose; the store has to be the same.
     pub(crate) fn over(&self, backend: impl Backend) -> Self {
-        let (options, policies) = (self.options().clone(), self.0.policies.clone());
-        Self::with(Arc::new(backend), options, policies)
+        let (policies, served) = (self.0.policies.clone(), self.0.served.clone());
+        Self::with(Arc::new(backend), self.options().clone(), policies, served)
     }
 
-    fn with(backend: Arc<dyn Backend>, options: Options, policies: Arc<Policies>) -> Self {
+    fn with(
+        backend: Arc<dyn Backend>,
+        options: Options,
+        policies: Arc<Policies>,
+        served: Arc<Served>,
+    ) -> Self {
         Self(Arc::new(Inner {
             backend,
             options,
             policies,
+            served,
             history: History::default(),
             n_watches: AtomicUsize::new(0),
         }))

@@ -226,7 +226,7 @@ pub fn overtake(memory: &Memory, target: &Target, object: &Value, label: &str) {
             target.name.as_str(),
         ),
         pre: Precondition::NONE,
-        header: header_of(target.kind, &value),
+        header: header_of(&target.kind, &value),
         bytes: stored::canonical(value),
     }]));
 }

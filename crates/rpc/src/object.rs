@@ -1,5 +1,6 @@
 //! `kontiki.api.v1.ObjectService`: one method a verb.
 
+use kontiki_api::Kinds;
 use kontiki_apiserver::{
     Body, Context, DeleteOptions, GetOptions, ListOptions, PatchType, Propagation, Target,
 };
@@ -29,7 +30,7 @@ impl Service {
         context: &Context,
         request: proto::GetRequest,
     ) -> Result<proto::GetResponse, Status> {
-        let target = named(request.r#ref)?;
+        let target = named(&self.face.api.kinds(), request.r#ref)?;
         let options = GetOptions {
             resource_version: stale(request.allow_stale),
         };
@@ -44,7 +45,7 @@ impl Service {
         context: &Context,
         request: proto::ListRequest,
     ) -> Result<proto::ListResponse, Status> {
-        let target = collection(request.r#ref)?;
+        let target = collection(&self.face.api.kinds(), request.r#ref)?;
         let limit = u64::try_from(request.page_size)
             .map_err(|_| Status::bad_request("page_size: must not be negative"))?;
         let options = ListOptions {
@@ -64,7 +65,7 @@ impl Service {
             objects: page
                 .items
                 .iter()
-                .map(|item| object(target.kind, item))
+                .map(|item| object(&target.kind, item))
                 .collect(),
             revision: page.revision,
             next_page_token: page.continue_,
@@ -83,7 +84,10 @@ impl Service {
             Type::StrategicMerge => PatchType::Strategic,
             Type::Unspecified => return Err(Status::bad_request("type: Required value")),
         };
-        let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+        let (target, options) = (
+            named(&self.face.api.kinds(), request.r#ref)?,
+            write_options(request.options)?,
+        );
         let written = self
             .face
             .api
@@ -106,7 +110,10 @@ impl Service {
         context: &Context,
         request: proto::ApplyRequest,
     ) -> Result<proto::ApplyResponse, Status> {
-        let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+        let (target, options) = (
+            named(&self.face.api.kinds(), request.r#ref)?,
+            write_options(request.options)?,
+        );
         if options.field_manager.is_none() {
             return Err(Status::bad_request("options.field_manager: Required value"));
         }
@@ -141,8 +148,8 @@ fn stale(allow: bool) -> Option<String> {
 }
 
 /// A target that must name a collection.
-pub fn collection(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
-    let target = target(reference)?;
+pub fn collection(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
+    let target = target(kinds, reference)?;
     if !target.name.is_empty() || target.subresource.is_some() {
         return Err(Status::bad_request(
             "ref: names one object, not a collection",
@@ -157,7 +164,10 @@ pub async fn create(
     context: &Context,
     request: proto::CreateRequest,
 ) -> Result<proto::CreateResponse, Status> {
-    let (target, options) = (creatable(request.r#ref)?, write_options(request.options)?);
+    let (target, options) = (
+        creatable(&face.api.kinds(), request.r#ref)?,
+        write_options(request.options)?,
+    );
     let written = face
         .api
         .create(context, &target, Body::from_json(&request.json)?, &options)
@@ -174,7 +184,10 @@ pub async fn update(
     context: &Context,
     request: proto::UpdateRequest,
 ) -> Result<proto::UpdateResponse, Status> {
-    let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+    let (target, options) = (
+        named(&face.api.kinds(), request.r#ref)?,
+        write_options(request.options)?,
+    );
     let written = face
         .api
         .update(context, &target, Body::from_json(&request.json)?, &options)
@@ -191,7 +204,7 @@ pub async fn delete(
     context: &Context,
     request: proto::DeleteRequest,
 ) -> Result<proto::DeleteResponse, Status> {
-    let (target, options) = deletion(request)?;
+    let (target, options) = deletion(&face.api.kinds(), request)?;
     let written = face.api.delete(context, &target, &options).await?;
     Ok(proto::DeleteResponse {
         object: answer(&target, &written.object),
@@ -199,8 +212,11 @@ pub async fn delete(
 }
 
 /// What a delete names, and how.
-pub fn deletion(request: proto::DeleteRequest) -> Result<(Target, DeleteOptions), Status> {
-    let target = named(request.r#ref)?;
+pub fn deletion(
+    kinds: &Kinds,
+    request: proto::DeleteRequest,
+) -> Result<(Target, DeleteOptions), Status> {
+    let target = named(kinds, request.r#ref)?;
     let propagation = match request.propagation_policy.as_str() {
         "" => None,
         "Background" => Some(Propagation::Background),

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, metadata_mut, names, object_mut};
 use crate::table;
 
@@ -13,7 +13,7 @@ pub const FINALIZER: &str = "kubernetes";
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Namespace.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "namespace",
     short_names: &["ns"],
     namespaced: false,
@@ -35,8 +35,8 @@ pub static KIND: Kind = Kind {
         fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<Namespace>()
-};
+    ..BuiltIn::of::<Namespace>()
+});
 
 fn default(object: &mut Value) {
     let name = Meta::of(object).name().to_owned();

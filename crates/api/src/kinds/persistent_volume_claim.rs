@@ -5,7 +5,7 @@ mod validate;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec};
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{Fields, ensure, into_object, list, or, or_pointer, text, typed};
 use crate::podspec::warnings;
@@ -17,7 +17,7 @@ pub(super) use validate::{VOLUME_MODES, access_modes};
 pub(super) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// PersistentVolumeClaim.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "persistentvolumeclaim",
     short_names: &["pvc"],
     subresources: &[Subresource::Status],
@@ -32,8 +32,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PersistentVolumeClaim>()
-};
+    ..BuiltIn::of::<PersistentVolumeClaim>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::deprecated_labels;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{Meta, names};
 use crate::podspec::json::{into_object, list, or_pointer, same, text, typed};
 use crate::podspec::names::label_name;
@@ -24,7 +24,7 @@ const DEFAULT_ANNOTATIONS: [&str; 2] = [
 ];
 
 /// StorageClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "storageclass",
     short_names: &["sc"],
     namespaced: false,
@@ -56,8 +56,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<StorageClass>()
-};
+    ..BuiltIn::of::<StorageClass>()
+});
 
 fn default(class: &mut Value) {
     let fields = into_object(class);

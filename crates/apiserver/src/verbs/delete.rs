@@ -53,7 +53,7 @@ impl ApiServer {
         }
         let written = self.delete_unchecked(context, target, options).await?;
         Ok(Written {
-            object: versions::answer(target.kind, written.object),
+            object: versions::answer(&target.kind, written.object),
             ..written
         })
     }
@@ -82,7 +82,7 @@ impl ApiServer {
                 deleted => drop(deleted?),
             }
         }
-        Ok(versions::page(target.kind, page))
+        Ok(versions::page(&target.kind, page))
     }
 
     pub(crate) async fn delete_unchecked(
@@ -114,7 +114,7 @@ impl ApiServer {
                         .await?
                 }
                 Marked::Pending(value) if options.dry_run => {
-                    let draft = Draft::new(target.kind, value)?;
+                    let draft = Draft::new(&target.kind, value)?;
                     Some(pending(draft.rendered(Some(object.revision)), options))
                 }
                 Marked::Pending(value) => {
@@ -133,7 +133,7 @@ impl ApiServer {
             }
             self.read_barrier(context).await?;
         }
-        Err(conflict(target.kind, &target.name, MODIFIED))
+        Err(conflict(&target.kind, &target.name, MODIFIED))
     }
 
     /// What the options make of the object.
@@ -164,7 +164,7 @@ impl ApiServer {
         set_propagation(&mut new, options.propagation);
         let now_ms = self.now_unix_ms();
         let meta = Meta::of(old);
-        let grace = if target.kind.graceful_delete {
+        let grace = if target.kind.graceful_delete() {
             pod_grace(old, options)
         } else {
             0
@@ -175,7 +175,7 @@ impl ApiServer {
         // A second delete may only shorten the grace period of the first.
         if meta.is_deleting() {
             if let Some(pending) =
-                pending.filter(|pending| target.kind.graceful_delete && grace < *pending)
+                pending.filter(|pending| target.kind.graceful_delete() && grace < *pending)
             {
                 let end = time::parse(meta.text("deletionTimestamp")).unwrap_or(now_ms);
                 let start = end.saturating_sub(pending.max(0) as u64 * 1000);
@@ -183,8 +183,8 @@ impl ApiServer {
             }
         } else {
             set_deletion(&mut new, now_ms + grace.max(0) as u64 * 1000, grace);
-            count_deletion(&mut new, target.kind.counts_generation);
-            if target.kind.kind == "Namespace" {
+            count_deletion(&mut new, target.kind.counts_generation());
+            if target.kind.kind() == "Namespace" {
                 new["status"]["phase"] = json!("Terminating");
             }
         }
@@ -207,7 +207,7 @@ impl ApiServer {
         value: Value,
         extra: Vec<Op>,
     ) -> Result<Option<Written>, Status> {
-        let draft = Draft::new(target.kind, value)?;
+        let draft = Draft::new(&target.kind, value)?;
         let mut ops = vec![draft.update(object.revision)];
         ops.extend(extra);
         match self.commit(context, target, ops).await? {
@@ -216,7 +216,7 @@ impl ApiServer {
                 Ok(Some(pending(Answer::Object(stored), options)))
             }
             OpResult::Conflict { .. } | OpResult::Aborted => Ok(None),
-            refused => Err(refusal(target.kind, &target.name, &refused)),
+            refused => Err(refusal(&target.kind, &target.name, &refused)),
         }
     }
 
@@ -237,13 +237,13 @@ impl ApiServer {
             key: object.key.clone(),
             pre,
         }];
-        ops.extend(services::release_all(self, target.kind, &old));
+        ops.extend(services::release_all(self, &target.kind, &old));
         ops.extend(extra);
         match self.commit(context, target, ops).await? {
             OpResult::Done { .. } => Ok(Some(written(deleted(target, old), Vec::new()))),
             OpResult::Conflict { .. } | OpResult::Aborted => Ok(None),
             OpResult::NotFound => Err(not_found(target)),
-            refused => Err(refusal(target.kind, &target.name, &refused)),
+            refused => Err(refusal(&target.kind, &target.name, &refused)),
         }
     }
 }
@@ -269,16 +269,16 @@ fn pending(object: Answer, options: &DeleteOptions) -> Written {
 }
 
 fn deleted(target: &Target, old: Value) -> Answer {
-    if RETURNS_OBJECT.contains(&target.kind.kind) {
+    if RETURNS_OBJECT.contains(&target.kind.kind()) {
         return Answer::Rendered(old);
     }
     let mut details = json!({
         "name": target.name,
-        "kind": target.kind.plural,
+        "kind": target.kind.plural(),
         "uid": Meta::of(&old).uid(),
     });
-    if !target.kind.group.is_empty() {
-        details["group"] = json!(target.kind.group);
+    if !target.kind.group().is_empty() {
+        details["group"] = json!(target.kind.group());
     }
     Answer::Rendered(success(Some(details)))
 }
@@ -308,7 +308,7 @@ fn check_preconditions(
              deleted and then recreated",
             object.header.uid
         );
-        return Err(conflict(target.kind, &target.name, &why));
+        return Err(conflict(&target.kind, &target.name, &why));
     }
     let stored = object.revision.to_string();
     if let Some(sent) = options
@@ -320,7 +320,7 @@ fn check_preconditions(
             "the ResourceVersion in the precondition ({sent}) does not match the ResourceVersion in record ({stored}). \
              The object might have been modified"
         );
-        return Err(conflict(target.kind, &target.name, &why));
+        return Err(conflict(&target.kind, &target.name, &why));
     }
     Ok(())
 }
