@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod admissionspec;
+pub mod audit;
 mod conditions;
 pub mod cron;
 mod deprecated_labels;
@@ -26,6 +27,7 @@ pub mod rbac;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;
+pub mod request_info;
 pub mod selector;
 pub mod stored;
 pub mod table;

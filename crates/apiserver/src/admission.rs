@@ -74,8 +74,6 @@ pub(crate) struct Effects {
     /// Further operations of the write's transaction. Several writes of one controller's plan share them: a plugin looks
     /// for its own earlier operation on an object and goes on from there.
     pub(crate) ops: Vec<Op>,
-    // The audit log reads them.
-    #[allow(dead_code)]
     /// For the audit log: `plugin/key` and value.
     pub(crate) annotations: Vec<(String, String)>,
 }
@@ -166,6 +164,7 @@ impl Request<'_> {
 
     fn is_handled(&self) -> bool {
         PLUGINS.iter().any(|plugin| plugin.handles(self))
+            self.tell_audit(effects);
     }
 }
 
@@ -192,6 +191,7 @@ impl ApiServer {
             target,
             operation: Operation::Create,
             old: None,
+            self.tell_audit(effects);
             dry_run,
         };
         let mut effects = Effects::default();
@@ -199,3 +199,9 @@ impl ApiServer {
         Ok(effects.warnings)
     }
 }
+    fn tell_audit(&self, effects: &mut Effects) {
+        for (key, value) in effects.annotations.drain(..) {
+            self.context.audit.annotate(&key, || value);
+        }
+    }
+

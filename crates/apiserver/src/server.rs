@@ -9,6 +9,7 @@ use kontiki_base::clock::{SharedClock, SystemClock};
 use kontiki_base::random::{Random, SystemRandom};
 use kontiki_state::Store;
 
+use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
@@ -35,6 +36,8 @@ pub struct Options {
     pub service_cidr: (Ipv4Addr, u8),
     /// Ports of NodePort services.
     pub node_ports: RangeInclusive<u16>,
+    /// Records requests; none for no audit log.
+    pub auditor: Option<Auditor>,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             random: Arc::new(SystemRandom),
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
             node_ports: 30000..=32767,
+            auditor: None,
         }
     }
 }

@@ -116,3 +116,6 @@ mod tests {
         }
     }
 }
+    audit_events_total "counter" "Records made for the audit log.",
+    audit_dropped_total "counter" "Records dropped because the audit log did not keep up.",
+    audit_errors_total "counter" "Failures to write the audit log.",

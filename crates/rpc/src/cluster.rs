@@ -87,9 +87,12 @@ impl Service {
         members
     }
 
-    fn operator<T>(&self, request: &Request<T>) -> Result<Context, tonic::Status> {
-        let context = self.face.context(request)?;
-        authorize(&context.user).map_err(|status| to_tonic(&status))?;
+    fn operator<T>(&self, method: &str, request: &Request<T>) -> Result<Context, tonic::Status> {
+        let context = self.face.context(method, request)?;
+        authorize(&context.user).map_err(|status| {
+            context.audit.complete_with(Err(&status));
+            to_tonic(&status)
+        })?;
         Ok(context)
     }
 
@@ -204,7 +207,7 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::GetStatusRequest>,
     ) -> Answer<proto::GetStatusResponse> {
-        let context = self.operator(&request)?;
+        let context = self.operator("/kontiki.cluster.v1.ClusterService/GetStatus", &request)?;
         self.face
             .unary(&context, async { Ok(self.status().await) })
             .await
@@ -214,7 +217,7 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::AddMemberRequest>,
     ) -> Answer<proto::AddMemberResponse> {
-        let context = self.operator(&request)?;
+        let context = self.operator("/kontiki.cluster.v1.ClusterService/AddMember", &request)?;
         let asked = request.into_inner();
         let (id, promote) = (asked.id, !asked.learner_only);
         let member = Member {
@@ -243,7 +246,8 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::PromoteMemberRequest>,
     ) -> Answer<proto::PromoteMemberResponse> {
-        let context = self.operator(&request)?;
+        let context =
+            self.operator("/kontiki.cluster.v1.ClusterService/PromoteMember", &request)?;
         let promote = async {
             self.consensus
                 .promote(request.get_ref().id)
@@ -258,7 +262,7 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::RemoveMemberRequest>,
     ) -> Answer<proto::RemoveMemberResponse> {
-        let context = self.operator(&request)?;
+        let context = self.operator("/kontiki.cluster.v1.ClusterService/RemoveMember", &request)?;
         let remove = async {
             let id = request.get_ref().id;
             if self
@@ -282,7 +286,10 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::TransferLeadershipRequest>,
     ) -> Answer<proto::TransferLeadershipResponse> {
-        let context = self.operator(&request)?;
+        let context = self.operator(
+            "/kontiki.cluster.v1.ClusterService/TransferLeadership",
+            &request,
+        )?;
         let to = Some(request.get_ref().id).filter(|id| *id != 0);
         let transfer = async {
             let leader_id = self
@@ -299,7 +306,7 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::SaveSnapshotRequest>,
     ) -> Answer<Self::SaveSnapshotStream> {
-        self.operator(&request)?;
+        let context = self.operator("/kontiki.cluster.v1.ClusterService/SaveSnapshot", &request)?;
         let refused = |error: CallError| to_tonic(&call_error(&error));
         let now_unix_ms = self.face.api.options().clock.unix_ms();
         let chunks = self
@@ -307,7 +314,10 @@ impl ClusterService for Service {
             .save_snapshot(now_unix_ms, self.authority.keys())
             .await
             .map_err(refused)?;
+        context.audit.started(200);
         let responses = chunks.map(move |chunk| {
+            // The record is complete once the stream is let go.
+            let _held = &context;
             chunk
                 .map(|data| proto::SaveSnapshotResponse { data })
                 .map_err(refused)
@@ -319,7 +329,7 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::CreateTokenRequest>,
     ) -> Answer<proto::CreateTokenResponse> {
-        let context = self.operator(&request)?;
+        let context = self.operator("/kontiki.cluster.v1.ClusterService/CreateToken", &request)?;
         let proto::CreateTokenRequest { role, ttl_s } = request.into_inner();
         let create = async {
             let role = Role::parse(&role).ok_or_else(|| {
@@ -339,7 +349,7 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::ListTokensRequest>,
     ) -> Answer<proto::ListTokensResponse> {
-        let context = self.operator(&request)?;
+        let context = self.operator("/kontiki.cluster.v1.ClusterService/ListTokens", &request)?;
         let list = async {
             let tokens = self.authority.list_tokens().await?;
             Ok(proto::ListTokensResponse {
@@ -353,7 +363,7 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::DeleteTokenRequest>,
     ) -> Answer<proto::DeleteTokenResponse> {
-        let context = self.operator(&request)?;
+        let context = self.operator("/kontiki.cluster.v1.ClusterService/DeleteToken", &request)?;
         let delete = async {
             self.authority.delete_token(&request.get_ref().id).await?;
             Ok(proto::DeleteTokenResponse {})

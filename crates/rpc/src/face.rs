@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kontiki_apiserver::audit::Trail;
 use kontiki_apiserver::authn::{Credentials, PeerCert};
 use kontiki_apiserver::{ApiServer, Context, Impersonation, User};
 use kontiki_base::limits::REQUESTS_IN_FLIGHT;
@@ -12,6 +13,7 @@ use tokio::sync::Semaphore;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response};
 
+use crate::audit;
 use crate::error::to_tonic;
 
 /// Longest that a unary call may take.
@@ -34,8 +36,8 @@ impl Face {
         }
     }
 
-    /// Who asks, and until when; counts the call.
-    pub fn context<T>(&self, request: &Request<T>) -> Result<Context, tonic::Status> {
+    /// Who calls a method, and until when; counts the call and begins its record.
+    pub fn context<T>(&self, method: &str, request: &Request<T>) -> Result<Context, tonic::Status> {
         METRICS.api_requests_total.inc();
         let cert = request.extensions().get::<PeerCert>();
         let text = |name| {
@@ -52,28 +54,46 @@ impl Face {
             cert_der: cert.map(|cert| cert.0.as_ref()),
             bearer,
         };
-        let user = self
-            .api
-            .authenticate(credentials)
-            .and_then(|user| self.acting(user, request.metadata()))
-            .map_err(|status| to_tonic(&status))?;
+        let auditor = self.api.options().auditor.as_ref();
+        let user = match self.api.authenticate(credentials) {
+            Ok(user) => user,
+            Err(status) => {
+                if let Some(auditor) = auditor {
+                    audit::refused(auditor, method, request, &status);
+                }
+                return Err(to_tonic(&status));
+            }
+        };
+        let audit = auditor.map_or_else(Trail::default, |auditor| {
+            auditor.begin_unknown(audit::received(method, request, Some(user.clone())))
+        });
+        let user = self.acting(user, request.metadata(), &audit);
+        let user = user.map_err(|status| {
+            audit.complete_with(Err(&status));
+            to_tonic(&status)
+        })?;
         let user_agent = text("user-agent").unwrap_or("").to_owned();
         Ok(Context {
             user,
             timeout: timeout(request.metadata()),
             user_agent,
+            audit,
         })
     }
 
     /// The user that the call acts as, by the metadata that REST has as headers.
-    fn acting(&self, user: User, metadata: &MetadataMap) -> Result<User, Status> {
+    fn acting(&self, user: User, metadata: &MetadataMap, audit: &Trail) -> Result<User, Status> {
         let fields = metadata.iter().filter_map(|entry| match entry {
             KeyAndValueRef::Ascii(key, value) => Some((key.as_str(), value.as_bytes())),
             KeyAndValueRef::Binary(..) => None,
         });
         match Impersonation::read(fields)? {
             None => Ok(user),
-            Some(wanted) => self.api.impersonate(&user, wanted),
+            Some(wanted) => {
+                let acting = self.api.impersonate(&user, wanted)?;
+                audit.impersonates(&acting);
+                Ok(acting)
+            }
         }
     }
 
@@ -84,6 +104,7 @@ impl Face {
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, tonic::Status> {
         let outcome = self.limited(context, call).await;
+        context.audit.complete_with(outcome.as_ref().map(|_| 200));
         if let Err(status) = &outcome {
             match status.reason {
                 Reason::TooManyRequests => METRICS.api_throttled_total.inc(),

@@ -34,6 +34,7 @@ impl Service {
             resource_version: stale(request.allow_stale),
         };
         let got = self.face.api.get(context, &target, &options).await?;
+        context.audit.answers(|| got.json());
         Ok(proto::GetResponse {
             object: answer(&target, &got),
         })
@@ -95,6 +96,7 @@ impl Service {
                 &options,
             )
             .await?;
+        context.audit.answers(|| written.object.json());
         Ok(proto::PatchResponse {
             object: answer(&target, &written.object),
             warnings: written.warnings,
@@ -124,6 +126,7 @@ impl Service {
                 &options,
             )
             .await?;
+        context.audit.answers(|| written.object.json());
         Ok(proto::ApplyResponse {
             object: answer(&target, &written.object),
             warnings: written.warnings,
@@ -162,6 +165,7 @@ pub async fn create(
         .api
         .create(context, &target, Body::from_json(&request.json)?, &options)
         .await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::CreateResponse {
         object: answer(&target, &written.object),
         warnings: written.warnings,
@@ -179,6 +183,7 @@ pub async fn update(
         .api
         .update(context, &target, Body::from_json(&request.json)?, &options)
         .await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::UpdateResponse {
         object: answer(&target, &written.object),
         warnings: written.warnings,
@@ -193,6 +198,7 @@ pub async fn delete(
 ) -> Result<proto::DeleteResponse, Status> {
     let (target, options) = deletion(request)?;
     let written = face.api.delete(context, &target, &options).await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::DeleteResponse {
         object: answer(&target, &written.object),
     })
@@ -230,7 +236,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::GetRequest>,
     ) -> Result<Response<proto::GetResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Get", &request)?;
         self.face
             .unary(&context, self.get_one(&context, request.into_inner()))
             .await
@@ -240,7 +248,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ListRequest>,
     ) -> Result<Response<proto::ListResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/List", &request)?;
         self.face
             .unary(&context, self.list_page(&context, request.into_inner()))
             .await
@@ -250,7 +260,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Watch", &request)?;
         watch::start(&self.face, &context, request.into_inner()).await
     }
 
@@ -258,7 +270,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Create", &request)?;
         self.face
             .unary(&context, create(&self.face, &context, request.into_inner()))
             .await
@@ -268,7 +282,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::UpdateRequest>,
     ) -> Result<Response<proto::UpdateResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Update", &request)?;
         self.face
             .unary(&context, update(&self.face, &context, request.into_inner()))
             .await
@@ -278,7 +294,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::PatchRequest>,
     ) -> Result<Response<proto::PatchResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Patch", &request)?;
         self.face
             .unary(&context, self.patch_one(&context, request.into_inner()))
             .await
@@ -288,7 +306,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Apply", &request)?;
         self.face
             .unary(&context, self.apply_one(&context, request.into_inner()))
             .await
@@ -298,7 +318,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::DeleteRequest>,
     ) -> Result<Response<proto::DeleteResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Delete", &request)?;
         self.face
             .unary(&context, delete(&self.face, &context, request.into_inner()))
             .await
@@ -308,7 +330,9 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::BatchRequest>,
     ) -> Result<Response<proto::BatchResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let context = self
+            .face
+            .context("/kontiki.api.v1.ObjectService/Batch", &request)?;
         self.face
             .unary(
                 &context,

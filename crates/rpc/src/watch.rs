@@ -43,17 +43,21 @@ pub async fn start(
         send_initial_events: (!resumes).then_some(true),
         timeout: context.timeout,
     };
-    let events = face
-        .api
-        .watch(context, &target, &options)
-        .await
-        .map_err(refused)?;
+    let events = face.api.watch(context, &target, &options).await;
+    let events = events.map_err(|status| {
+        context.audit.complete_with(Err(&status));
+        refused(status)
+    })?;
+    let audit = context.audit.clone();
+    audit.started(200);
     let mut writer = Writer {
         kind: target.kind,
         is_complete: resumes,
         bookmarks: request.bookmarks,
     };
     let responses = events.filter_map(move |event| {
+        // The record is complete once the stream is let go.
+        let _held = &audit;
         future::ready(match event {
             Ok(event) => writer.response(&event).map(Ok),
             Err(status) => Some(Err(to_tonic(&status))),

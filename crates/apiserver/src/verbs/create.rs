@@ -35,6 +35,7 @@ impl ApiServer {
         match target.subresource {
             None => {}
             Some(Subresource::Binding) => return self.bind(context, target, body, options).await,
+        context.audit.sends(&body.value);
             Some(Subresource::Eviction) => return self.evict(context, target, body, options).await,
             Some(Subresource::Token) => {
                 return self.request_token(context, target, body, options).await;

@@ -30,6 +30,7 @@ impl ApiServer {
     ) -> Result<Written, Status> {
         self.authorize(context, "update", target)?;
         if target.subresource == Some(Subresource::Scale) {
+        context.audit.sends(&body.value);
             return self.update_scale(context, target, body, options).await;
         }
         let mut warnings = Vec::new();
