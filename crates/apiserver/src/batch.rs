@@ -135,13 +135,25 @@ impl ApiServer {
         dry_run: bool,
     ) -> Result<Attempt, Status> {
         let mut staged = Vec::with_capacity(operations.len());
+        let mut charges = Vec::new();
         for (idx, operation) in operations.iter().enumerate() {
-            match self.stage(&contexts[idx], operation.clone()).await {
-                Ok(one) => staged.push(one),
+            let charged = charges.clone();
+            match self.stage(&contexts[idx], operation.clone(), charged).await {
+                Ok(mut one) => {
+                    let all = one.take_charges();
+                    if !all.is_empty() {
+                        charges = all;
+                    }
+                    staged.push(one);
+                }
                 Err(status) => return Ok(Attempt::Failed(idx, status)),
             }
             // A thousand validations are no single turn of the executor.
             tokio::task::yield_now().await;
+        }
+        // Charged once, for all of them.
+        if let Some(last) = staged.last_mut() {
+            last.ops.append(&mut charges);
         }
         if let Some((first, second, key)) = repeated(&staged) {
             let why = format!(
@@ -180,11 +192,6 @@ impl ApiServer {
     }
 }
 
-/// What is wrong with the batch whatever the state; whether it is a dry run.
-fn check(operations: &[Operation]) -> Result<bool, Status> {
-    let mut seen: BTreeMap<Key, usize> = BTreeMap::new();
-    for (idx, operation) in operations.iter().enumerate() {
-        let Some(key) = operation.key() else { continue };
 /// What the audit log says of writes that another one kept from happening.
 static ABORTED: LazyLock<Status> = LazyLock::new(|| {
     let message = "another operation of the batch failed, hence nothing of it was written";
@@ -199,6 +206,11 @@ fn part(context: &Context) -> Context {
     }
 }
 
+/// What is wrong with the batch whatever the state; whether it is a dry run.
+fn check(operations: &[Operation]) -> Result<bool, Status> {
+    let mut seen: BTreeMap<Key, usize> = BTreeMap::new();
+    for (idx, operation) in operations.iter().enumerate() {
+        let Some(key) = operation.key() else { continue };
         if let Some(first) = seen.insert(key.clone(), idx) {
             let message = format!(
                 "operations[{idx}]: {key} is written by operations[{first}] already; a batch that is atomic \

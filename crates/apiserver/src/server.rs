@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicUsize;
 
 use kontiki_base::clock::{SharedClock, SystemClock};
 use kontiki_base::random::{Random, SystemRandom};
-use kontiki_state::Store;
+use kontiki_state::{Op, Store};
 
+use crate::admission::resource_quota::Turns;
 use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
@@ -36,6 +37,8 @@ pub struct Options {
     pub service_cidr: (Ipv4Addr, u8),
     /// Ports of NodePort services.
     pub node_ports: RangeInclusive<u16>,
+    /// Services may name addresses of their own (upstream: unless `DenyServiceExternalIPs` is on).
+    pub allow_service_external_ips: bool,
     /// Records requests; none for no audit log.
     pub auditor: Option<Auditor>,
 }
@@ -51,6 +54,7 @@ impl Default for Options {
             random: Arc::new(SystemRandom),
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
             node_ports: 30000..=32767,
+            allow_service_external_ips: false,
             auditor: None,
         }
     }
@@ -65,6 +69,10 @@ pub(crate) struct Inner {
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
     pub(crate) n_watches: AtomicUsize,
+    /// Who of this replica counts against a namespace's quotas next.
+    pub(crate) quota_turns: Turns,
+    /// What earlier writes of the batch that this server stages charge to quotas.
+    pub(crate) charged: Vec<Op>,
 }
 
 /// The API server.
@@ -74,6 +82,11 @@ pub struct ApiServer(pub(crate) Arc<Inner>);
 impl ApiServer {
     /// A server over a store: a `Consensus`, or a test's backend.
     pub fn new(backend: impl Backend, options: Options) -> Self {
+        Self::charged(backend, options, Vec::new())
+    }
+
+    /// The same for one write of a batch.
+    pub(crate) fn charged(backend: impl Backend, options: Options, charged: Vec<Op>) -> Self {
         let backend = Arc::new(backend);
         let policies = Policies::new(backend.store());
         Self(Arc::new(Inner {
@@ -82,6 +95,8 @@ impl ApiServer {
             policies,
             history: History::default(),
             n_watches: AtomicUsize::new(0),
+            quota_turns: Turns::default(),
+            charged,
         }))
     }
 

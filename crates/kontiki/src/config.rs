@@ -50,6 +50,8 @@ pub struct ServerConfig {
     pub node_port_last: u16,
     /// Bearer tokens: CSV of token,user,uid,"group,group".
     pub token_auth_file: Option<PathBuf>,
+    /// Services may name addresses of their own in `spec.externalIPs`, and so take over others' traffic.
+    pub allow_service_external_ips: bool,
     /// What the audit log records: an `audit.k8s.io/v1` Policy in YAML. No log without it.
     pub audit_policy_file: Option<PathBuf>,
     /// Where the audit log is written, a JSON object a line.
@@ -137,6 +139,7 @@ impl Default for ServerConfig {
             node_port_first: 30000,
             node_port_last: 32767,
             token_auth_file: None,
+            allow_service_external_ips: false,
             audit_policy_file: None,
             audit_log_file: None,
             audit_log_max_size: 100,

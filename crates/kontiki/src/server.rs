@@ -181,6 +181,7 @@ fn api_options(
         liveness: dispatcher.clone(),
         service_cidr: parse_cidr(&config.service_cidr)?,
         node_ports: config.node_port_first..=config.node_port_last,
+        allow_service_external_ips: config.allow_service_external_ips,
         ..kontiki_apiserver::Options::default()
     })
 }
