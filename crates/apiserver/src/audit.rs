@@ -20,6 +20,7 @@ use kontiki_base::clock::SharedClock;
 use crate::options::{Target, User};
 pub use queue::Entries;
 pub use record::Trail;
+pub(crate) use record::resource_of;
 
 /// Records requests as a policy says.
 #[derive(Clone)]

@@ -16,6 +16,7 @@ mod batch;
 mod body;
 mod decode;
 mod errors;
+mod fairness;
 mod follow;
 mod history;
 mod impersonation;
@@ -41,6 +42,7 @@ pub mod write;
 pub use backend::Backend;
 pub use batch::{Operation, Outcome};
 pub use body::Body;
+pub use fairness::{Belonging, Seat};
 pub use impersonation::Impersonation;
 pub use options::{
     Answer, Context, DeleteOptions, FieldValidation, GetOptions, ListOptions, Page, PatchType,

@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use kontiki_base::clock::{SharedClock, SystemClock};
+use kontiki_base::limits::REQUESTS_IN_FLIGHT;
 use kontiki_base::random::{Random, SystemRandom};
 use kontiki_state::{Op, Store};
 
@@ -14,6 +15,7 @@ use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
+use crate::fairness::Fairness;
 use crate::history::History;
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
@@ -37,6 +39,8 @@ pub struct Options {
     pub service_cidr: (Ipv4Addr, u8),
     /// Ports of NodePort services.
     pub node_ports: RangeInclusive<u16>,
+    /// Requests served at once, of both faces; those that are exempt aside.
+    pub requests_in_flight: u32,
     /// Services may name addresses of their own (upstream: unless `DenyServiceExternalIPs` is on).
     pub allow_service_external_ips: bool,
     /// Records requests; none for no audit log.
@@ -54,6 +58,7 @@ impl Default for Options {
             random: Arc::new(SystemRandom),
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
             node_ports: 30000..=32767,
+            requests_in_flight: REQUESTS_IN_FLIGHT,
             allow_service_external_ips: false,
             auditor: None,
         }
@@ -69,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
     pub(crate) n_watches: AtomicUsize,
+    /// The seats of requests; made when the first is taken.
+    pub(crate) fairness: OnceLock<Arc<Fairness>>,
     /// Who of this replica counts against a namespace's quotas next.
     pub(crate) quota_turns: Turns,
     /// What earlier writes of the batch that this server stages charge to quotas.
@@ -95,6 +102,7 @@ impl ApiServer {
             policies,
             history: History::default(),
             n_watches: AtomicUsize::new(0),
+            fairness: OnceLock::new(),
             quota_turns: Turns::default(),
             charged,
         }))

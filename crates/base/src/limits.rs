@@ -45,8 +45,8 @@ pub const PATCH_OPS: usize = 10_000;
 pub const CONNECTIONS: usize = 16 * KIB;
 /// Concurrent HTTP/2 streams of one connection.
 pub const STREAMS_PER_CONNECTION: u32 = 256;
-/// Requests served at once by one replica, watches aside.
-pub const REQUESTS_IN_FLIGHT: usize = 1024;
+/// Requests served at once by one replica, watches and what flow control exempts aside.
+pub const REQUESTS_IN_FLIGHT: u32 = 1024;
 /// Longest wait for a TLS handshake and for request headers.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Agents' sessions on one replica.

@@ -23,6 +23,8 @@ use crate::router::Gateway;
 
 /// Longest that a request may take, watches and logs aside (upstream's `--request-timeout`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// Puts the column around the routes.
@@ -41,8 +43,8 @@ pub fn around(routes: Router, gateway: &Arc<Gateway>) -> Router {
             .layer(from_fn_with_state(gateway.clone(), audit::record))
             // Inside the record, which names both users.
             .layer(from_fn_with_state(gateway.clone(), impersonate))
-            // After authentication; refuses rather than queues, so nothing waits here.
-            .layer(from_fn_with_state(gateway.clone(), limit_in_flight))
+            // After the layers that say who asks: seats are shared out by that.
+            .layer(from_fn_with_state(gateway.clone(), take_seat))
             // Innermost: a request that runs out of time is dropped and so frees its place.
             .layer(from_fn(limit_time)),
     )
@@ -177,21 +179,43 @@ pub fn parsed(request: &Request) -> Option<&Arc<Parsed>> {
     request.extensions().get()
 }
 
-async fn limit_in_flight(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    // Watches and logs have limits of their own in the API server; health must answer when all else is full.
-    if parsed(&request).is_some_and(|parsed| parsed.is_long_running || parsed.is_health()) {
+async fn take_seat(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    let parsed = parsed(&request).cloned();
+    // Health must answer when all else is full; logs have limits of their own.
+    let Some(parsed) = parsed.filter(|parsed| parsed.needs_seat()) else {
         return next.run(request).await;
-    }
-    let Ok(_slot) = gateway.in_flight.try_acquire() else {
-        let message = "too many requests, please try again later";
-        return respond::status(&Status::new(Reason::TooManyRequests, message).with_retry_after(1));
     };
-    // The place is free again with the first byte of the answer: a body that is sent slowly holds a snapshot, not work.
-    next.run(request).await
+    let (parts, body) = request.into_parts();
+    let Some(context) = parts.extensions.get::<Context>() else {
+        return respond::status(&Status::internal("a request without its layers"));
+    };
+    let verb = parsed.verb(&parts.method);
+    let page_size = parsed
+        .query
+        .get("limit")
+        .and_then(|limit| limit.parse().ok());
+    let (path, target) = (parts.uri.path(), parsed.target());
+    let seating = gateway
+        .api
+        .take_seat(context, verb, path, target, page_size);
+    let (belonging, seat) = seating.await;
+    let mut response = match seat {
+        // The seat is free again with the first byte of the answer: a body that is sent slowly, and a watch that has
+        // begun, hold a snapshot, not work.
+        Ok(_seat) => next.run(Request::from_parts(parts, body)).await,
+        Err(status) => respond::status(&status),
+    };
+    for (name, uid) in [
+        (FLOW_SCHEMA, &belonging.schema_uid),
+        (PRIORITY_LEVEL, &belonging.level_uid),
+    ] {
+        if let Ok(uid) = HeaderValue::from_str(uid)
+            && !uid.is_empty()
+        {
+            response.headers_mut().insert(name, uid);
+        }
+    }
+    response
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

@@ -107,6 +107,15 @@ impl Parsed {
         }
     }
 
+    /// Whether flow control has a say: over a watch until it has begun, and not over other long requests.
+    pub fn needs_seat(&self) -> bool {
+        let is_watch = match &self.route {
+            Route::Resource(resource) => is_watch(resource, &self.query),
+            _ => false,
+        };
+        !self.is_health() && (is_watch || !self.is_long_running)
+    }
+
     /// A health check.
     pub fn is_health(&self) -> bool {
         matches!(self.route, Route::Health(_))

@@ -20,7 +20,7 @@ use kontiki_state::Object;
 use tonic::{Request, Response};
 
 use crate::error::to_tonic;
-use crate::face::Face;
+use crate::face::{Asked, Face};
 use crate::join::{JoinAuthority, Role, TokenInfo};
 
 /// The group that may.
@@ -207,9 +207,12 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::GetStatusRequest>,
     ) -> Answer<proto::GetStatusResponse> {
-        let context = self.operator("/kontiki.cluster.v1.ClusterService/GetStatus", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/GetStatus";
+        let context = self.operator(method, &request)?;
         self.face
-            .unary(&context, async { Ok(self.status().await) })
+            .unary(&context, &Asked::call(method), async {
+                Ok(self.status().await)
+            })
             .await
     }
 
@@ -217,7 +220,8 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::AddMemberRequest>,
     ) -> Answer<proto::AddMemberResponse> {
-        let context = self.operator("/kontiki.cluster.v1.ClusterService/AddMember", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/AddMember";
+        let context = self.operator(method, &request)?;
         let asked = request.into_inner();
         let (id, promote) = (asked.id, !asked.learner_only);
         let member = Member {
@@ -239,15 +243,15 @@ impl ClusterService for Service {
             }
             Ok(proto::AddMemberResponse {})
         };
-        self.face.unary(&context, add).await
+        self.face.unary(&context, &Asked::call(method), add).await
     }
 
     async fn promote_member(
         &self,
         request: Request<proto::PromoteMemberRequest>,
     ) -> Answer<proto::PromoteMemberResponse> {
-        let context =
-            self.operator("/kontiki.cluster.v1.ClusterService/PromoteMember", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/PromoteMember";
+        let context = self.operator(method, &request)?;
         let promote = async {
             self.consensus
                 .promote(request.get_ref().id)
@@ -255,14 +259,17 @@ impl ClusterService for Service {
                 .map_err(membership_error)?;
             Ok(proto::PromoteMemberResponse {})
         };
-        self.face.unary(&context, promote).await
+        self.face
+            .unary(&context, &Asked::call(method), promote)
+            .await
     }
 
     async fn remove_member(
         &self,
         request: Request<proto::RemoveMemberRequest>,
     ) -> Answer<proto::RemoveMemberResponse> {
-        let context = self.operator("/kontiki.cluster.v1.ClusterService/RemoveMember", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/RemoveMember";
+        let context = self.operator(method, &request)?;
         let remove = async {
             let id = request.get_ref().id;
             if self
@@ -279,17 +286,17 @@ impl ClusterService for Service {
             self.consensus.remove(id).await.map_err(membership_error)?;
             Ok(proto::RemoveMemberResponse {})
         };
-        self.face.unary(&context, remove).await
+        self.face
+            .unary(&context, &Asked::call(method), remove)
+            .await
     }
 
     async fn transfer_leadership(
         &self,
         request: Request<proto::TransferLeadershipRequest>,
     ) -> Answer<proto::TransferLeadershipResponse> {
-        let context = self.operator(
-            "/kontiki.cluster.v1.ClusterService/TransferLeadership",
-            &request,
-        )?;
+        let method = "/kontiki.cluster.v1.ClusterService/TransferLeadership";
+        let context = self.operator(method, &request)?;
         let to = Some(request.get_ref().id).filter(|id| *id != 0);
         let transfer = async {
             let leader_id = self
@@ -299,14 +306,17 @@ impl ClusterService for Service {
                 .map_err(membership_error)?;
             Ok(proto::TransferLeadershipResponse { leader_id })
         };
-        self.face.unary(&context, transfer).await
+        self.face
+            .unary(&context, &Asked::call(method), transfer)
+            .await
     }
 
     async fn save_snapshot(
         &self,
         request: Request<proto::SaveSnapshotRequest>,
     ) -> Answer<Self::SaveSnapshotStream> {
-        let context = self.operator("/kontiki.cluster.v1.ClusterService/SaveSnapshot", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/SaveSnapshot";
+        let context = self.operator(method, &request)?;
         let refused = |error: CallError| to_tonic(&call_error(&error));
         let now_unix_ms = self.face.api.options().clock.unix_ms();
         let chunks = self
@@ -329,7 +339,8 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::CreateTokenRequest>,
     ) -> Answer<proto::CreateTokenResponse> {
-        let context = self.operator("/kontiki.cluster.v1.ClusterService/CreateToken", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/CreateToken";
+        let context = self.operator(method, &request)?;
         let proto::CreateTokenRequest { role, ttl_s } = request.into_inner();
         let create = async {
             let role = Role::parse(&role).ok_or_else(|| {
@@ -342,33 +353,39 @@ impl ClusterService for Service {
                 info: Some(token(info)),
             })
         };
-        self.face.unary(&context, create).await
+        self.face
+            .unary(&context, &Asked::call(method), create)
+            .await
     }
 
     async fn list_tokens(
         &self,
         request: Request<proto::ListTokensRequest>,
     ) -> Answer<proto::ListTokensResponse> {
-        let context = self.operator("/kontiki.cluster.v1.ClusterService/ListTokens", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/ListTokens";
+        let context = self.operator(method, &request)?;
         let list = async {
             let tokens = self.authority.list_tokens().await?;
             Ok(proto::ListTokensResponse {
                 tokens: tokens.into_iter().map(token).collect(),
             })
         };
-        self.face.unary(&context, list).await
+        self.face.unary(&context, &Asked::call(method), list).await
     }
 
     async fn delete_token(
         &self,
         request: Request<proto::DeleteTokenRequest>,
     ) -> Answer<proto::DeleteTokenResponse> {
-        let context = self.operator("/kontiki.cluster.v1.ClusterService/DeleteToken", &request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/DeleteToken";
+        let context = self.operator(method, &request)?;
         let delete = async {
             self.authority.delete_token(&request.get_ref().id).await?;
             Ok(proto::DeleteTokenResponse {})
         };
-        self.face.unary(&context, delete).await
+        self.face
+            .unary(&context, &Asked::call(method), delete)
+            .await
     }
 }
 

@@ -1,39 +1,78 @@
 //! What every call passes through: who asks, how many at once, how long.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kontiki_apiserver::audit::Trail;
 use kontiki_apiserver::authn::{Credentials, PeerCert};
-use kontiki_apiserver::{ApiServer, Context, Impersonation, User};
-use kontiki_base::limits::REQUESTS_IN_FLIGHT;
+use kontiki_apiserver::{ApiServer, Context, Impersonation, Seat, Target, User};
 use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
-use tokio::sync::Semaphore;
+use kontiki_proto::api as proto;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response};
 
 use crate::audit;
+use crate::convert::target;
 use crate::error::to_tonic;
 
 /// Longest that a unary call may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The API server behind a service, with the service's limit.
+/// What a call is about, as far as flow control asks.
+pub struct Asked {
+    verb: &'static str,
+    method: &'static str,
+    target: Option<Target>,
+    page_size: Option<u64>,
+}
+
+impl Asked {
+    /// A verb on what a reference names; a wrong reference is the call's own failure.
+    pub fn of(
+        method: &'static str,
+        verb: &'static str,
+        reference: Option<&proto::ObjectRef>,
+    ) -> Self {
+        Self {
+            target: target(reference.cloned()).ok(),
+            ..Self::path(method, verb)
+        }
+    }
+
+    /// A call that is about no resource, or about several.
+    pub fn call(method: &'static str) -> Self {
+        Self::path(method, "post")
+    }
+
+    const fn path(method: &'static str, verb: &'static str) -> Self {
+        Self {
+            verb,
+            method,
+            target: None,
+            page_size: None,
+        }
+    }
+
+    /// With the page size of a list.
+    pub fn page_size(self, page_size: i32) -> Self {
+        Self {
+            page_size: u64::try_from(page_size).ok(),
+            ..self
+        }
+    }
+}
+
+/// The API server behind a service.
 #[derive(Clone)]
 pub struct Face {
     /// The verbs.
     pub api: ApiServer,
-    in_flight: Arc<Semaphore>,
 }
 
 impl Face {
-    /// A face of its own limit.
-    pub fn new(api: ApiServer) -> Self {
-        Self {
-            api,
-            in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT)),
-        }
+    /// A face.
+    pub const fn new(api: ApiServer) -> Self {
+        Self { api }
     }
 
     /// Who calls a method, and until when; counts the call and begins its record.
@@ -97,13 +136,26 @@ impl Face {
         }
     }
 
+    /// A seat for a call, by flow control.
+    pub async fn seat(&self, context: &Context, asked: &Asked) -> Result<Option<Seat>, Status> {
+        let seating = self.api.take_seat(
+            context,
+            asked.verb,
+            asked.method,
+            asked.target.as_ref(),
+            asked.page_size,
+        );
+        seating.await.1
+    }
+
     /// Runs a unary call within its deadline and the limit of calls at once.
     pub async fn unary<T>(
         &self,
         context: &Context,
+        asked: &Asked,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, tonic::Status> {
-        let outcome = self.limited(context, call).await;
+        let outcome = self.limited(context, asked, call).await;
         context.audit.complete_with(outcome.as_ref().map(|_| 200));
         if let Err(status) = &outcome {
             match status.reason {
@@ -120,12 +172,10 @@ impl Face {
     async fn limited<T>(
         &self,
         context: &Context,
+        asked: &Asked,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
-        let Ok(_slot) = self.in_flight.try_acquire() else {
-            let message = "too many requests, please try again later";
-            return Err(Status::new(Reason::TooManyRequests, message).with_retry_after(1));
-        };
+        let _seat = self.seat(context, asked).await?;
         let timeout = context.timeout.unwrap_or(TIMEOUT).min(TIMEOUT);
         tokio::time::timeout(timeout, call)
             .await

@@ -9,7 +9,7 @@ use kontiki_proto::api::object_service_server::ObjectService;
 use tonic::{Request, Response};
 
 use crate::convert::{answer, creatable, named, object, some, target, write_options};
-use crate::face::Face;
+use crate::face::{Asked, Face};
 use crate::{batch, watch};
 
 /// The service.
@@ -236,11 +236,15 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::GetRequest>,
     ) -> Result<Response<proto::GetResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Get", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/Get";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "get", request.get_ref().r#ref.as_ref());
         self.face
-            .unary(&context, self.get_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.get_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -248,11 +252,16 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ListRequest>,
     ) -> Result<Response<proto::ListResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/List", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/List";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "list", request.get_ref().r#ref.as_ref())
+            .page_size(request.get_ref().page_size);
         self.face
-            .unary(&context, self.list_page(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.list_page(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -260,21 +269,25 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Watch", &request)?;
-        watch::start(&self.face, &context, request.into_inner()).await
+        let method = "/kontiki.api.v1.ObjectService/Watch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "watch", request.get_ref().r#ref.as_ref());
+        watch::start(&self.face, &context, &asked, request.into_inner()).await
     }
 
     async fn create(
         &self,
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Create", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/Create";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "create", request.get_ref().r#ref.as_ref());
         self.face
-            .unary(&context, create(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                create(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -282,11 +295,15 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::UpdateRequest>,
     ) -> Result<Response<proto::UpdateResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Update", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/Update";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "update", request.get_ref().r#ref.as_ref());
         self.face
-            .unary(&context, update(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                update(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -294,11 +311,15 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::PatchRequest>,
     ) -> Result<Response<proto::PatchResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Patch", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/Patch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "patch", request.get_ref().r#ref.as_ref());
         self.face
-            .unary(&context, self.patch_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.patch_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -306,11 +327,15 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Apply", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/Apply";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "patch", request.get_ref().r#ref.as_ref());
         self.face
-            .unary(&context, self.apply_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.apply_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -318,11 +343,15 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::DeleteRequest>,
     ) -> Result<Response<proto::DeleteResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Delete", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/Delete";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(method, "delete", request.get_ref().r#ref.as_ref());
         self.face
-            .unary(&context, delete(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                delete(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -330,12 +359,13 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::BatchRequest>,
     ) -> Result<Response<proto::BatchResponse>, tonic::Status> {
-        let context = self
-            .face
-            .context("/kontiki.api.v1.ObjectService/Batch", &request)?;
+        let method = "/kontiki.api.v1.ObjectService/Batch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::call(method);
         self.face
             .unary(
                 &context,
+                &asked,
                 batch::run(&self.face, &context, request.into_inner()),
             )
             .await

@@ -14,7 +14,7 @@ use tonic::Response;
 
 use crate::convert::{object, some, target};
 use crate::error::to_tonic;
-use crate::face::Face;
+use crate::face::{Asked, Face};
 
 /// The stream of a watch.
 pub type Responses =
@@ -24,6 +24,7 @@ pub type Responses =
 pub async fn start(
     face: &Face,
     context: &Context,
+    asked: &Asked,
     request: proto::WatchRequest,
 ) -> Result<Response<Responses>, tonic::Status> {
     let refused = |status: Status| to_tonic(&status);
@@ -43,7 +44,12 @@ pub async fn start(
         send_initial_events: (!resumes).then_some(true),
         timeout: context.timeout,
     };
-    let events = face.api.watch(context, &target, &options).await;
+    // Held until the watch has begun.
+    let seat = face.seat(context, asked).await;
+    let events = match seat {
+        Ok(_seat) => face.api.watch(context, &target, &options).await,
+        Err(status) => Err(status),
+    };
     let events = events.map_err(|status| {
         context.audit.complete_with(Err(&status));
         refused(status)
