@@ -69,7 +69,7 @@ pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
-    pub(crate) policies: Policies,
+    pub(crate) policies: Arc<Policies>,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
@@ -77,7 +77,7 @@ pub(crate) struct Inner {
     /// The seats of requests; made when the first is taken.
     pub(crate) fairness: OnceLock<Arc<Fairness>>,
     /// Who of this replica counts against a namespace's quotas next.
-    pub(crate) quota_turns: Turns,
+    pub(crate) quota_turns: Arc<Turns>,
     /// What earlier writes of the batch that this server stages charge to quotas.
     pub(crate) charged: Vec<Op>,
 }
@@ -89,13 +89,8 @@ pub struct ApiServer(pub(crate) Arc<Inner>);
 impl ApiServer {
     /// A server over a store: a `Consensus`, or a test's backend.
     pub fn new(backend: impl Backend, options: Options) -> Self {
-        Self::charged(backend, options, Vec::new())
-    }
-
-    /// The same for one write of a batch.
-    pub(crate) fn charged(backend: impl Backend, options: Options, charged: Vec<Op>) -> Self {
         let backend = Arc::new(backend);
-        let policies = Policies::new(backend.store());
+        let policies = Arc::new(Policies::new(backend.store()));
         Self(Arc::new(Inner {
             backend,
             options,
@@ -103,7 +98,21 @@ impl ApiServer {
             history: History::default(),
             n_watches: AtomicUsize::new(0),
             fairness: OnceLock::new(),
-            quota_turns: Turns::default(),
+            quota_turns: Arc::default(),
+            charged: Vec::new(),
+        }))
+    }
+
+    /// The same server over another way to propose, for a write of a batch; the store has to be the same.
+    pub(crate) fn over(&self, backend: impl Backend, charged: Vec<Op>) -> Self {
+        Self(Arc::new(Inner {
+            backend: Arc::new(backend),
+            options: self.options().clone(),
+            policies: Arc::clone(&self.0.policies),
+            history: History::default(),
+            n_watches: AtomicUsize::new(0),
+            fairness: OnceLock::new(),
+            quota_turns: Arc::clone(&self.0.quota_turns),
             charged,
         }))
     }

@@ -90,7 +90,7 @@ impl ApiServer {
             behind: self.clone(),
             noted: Arc::clone(&noted),
         };
-        let server = ApiServer::charged(staging, self.options().clone(), charged);
+        let server = self.over(staging, charged);
         // A dry run too goes all the way to what would be proposed: the transaction is judged as a whole.
         let written = match operation {
             Operation::Create {
