@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod admissionspec;
+pub mod audit;
 pub mod cel;
 mod conditions;
 pub mod cron;
@@ -17,14 +18,18 @@ pub mod flowcontrol;
 pub mod ip;
 pub mod kind;
 pub mod kinds;
+pub mod limit_ranger;
 pub mod managed_fields;
 pub mod meta;
 pub mod openapi;
+pub mod podsecurity;
 pub mod podspec;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod rbac;
 pub mod registry;
+pub mod request_info;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;

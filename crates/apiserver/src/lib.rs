@@ -8,6 +8,7 @@
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
 pub mod admission;
+pub mod audit;
 pub mod authn;
 mod authz;
 pub mod backend;
@@ -15,6 +16,7 @@ mod batch;
 mod body;
 mod decode;
 mod errors;
+mod fairness;
 mod follow;
 mod history;
 mod impersonation;
@@ -41,6 +43,7 @@ pub mod write;
 pub use backend::Backend;
 pub use batch::{Operation, Outcome};
 pub use body::Body;
+pub use fairness::{Belonging, Seat};
 pub use impersonation::Impersonation;
 pub use options::{
     Answer, Context, DeleteOptions, FieldValidation, GetOptions, ListOptions, Page, PatchType,

@@ -95,6 +95,7 @@ impl ApiServer {
                 mut value,
                 ops: extra,
                 warnings,
+                _turn,
             } = self
                 .admit_change(context, target, dry_run, &old, change)
                 .await?;

@@ -14,6 +14,8 @@ use kontiki_base::status::Status;
 use kontiki_state::{Object, Revision};
 use serde_json::Value;
 
+use crate::audit::Trail;
+
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
@@ -36,6 +38,8 @@ pub struct Context {
     pub timeout: Option<Duration>,
     /// `User-Agent`; names the field manager when the request does not.
     pub user_agent: String,
+    /// Its record for the audit log.
+    pub audit: Trail,
 }
 
 /// What the request is about.

@@ -121,9 +121,30 @@ pub async fn server_over(memory: Memory) -> ApiServer {
 pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>) -> ApiServer {
     let options = Options {
         liveness,
+        ..Options::default()
+    };
+    server_made(memory, options).await
+}
+
+/// The same whose requests are recorded as the rules of an audit policy say.
+pub async fn server_audited(rules: Value) -> (ApiServer, crate::audit::Entries) {
+    let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules});
+    let policy = kontiki_api::audit::Policy::read(policy).expect("the test's policy is valid");
+    let clock = ManualClock::at(NOW_UNIX_MS);
+    let (auditor, entries) = crate::audit::Auditor::new(policy, clock);
+    let options = Options {
+        auditor: Some(auditor),
+        ..Options::default()
+    };
+    (server_made(Memory::default(), options).await, entries)
+}
+
+/// The same made with other options but for time and randomness.
+pub async fn server_made(memory: Memory, options: Options) -> ApiServer {
+    let options = Options {
         clock: ManualClock::at(NOW_UNIX_MS),
         random: Arc::new(SeededRandom::new(7)),
-        ..Options::default()
+        ..options
     };
     options.tokens.insert(ADMIN_TOKEN, admin().user);
     let plain = User {
@@ -148,6 +169,7 @@ pub fn admin() -> Context {
         user,
         timeout: None,
         user_agent: "kubectl/v1.35.0 (linux/amd64)".into(),
+        audit: crate::audit::Trail::default(),
     }
 }
 

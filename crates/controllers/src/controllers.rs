@@ -22,6 +22,7 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::job::JobController,
     &crate::job_ttl::JobTtl,
     &crate::cron_job::CronJobController,
+    &crate::resource_quota::ResourceQuotaController,
     &crate::endpoint_slice::EndpointSliceController,
     &crate::endpoints::EndpointsController,
     &crate::pod_gc::PodGc,

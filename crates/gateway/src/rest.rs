@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use kontiki_api::Subresource;
 use kontiki_api::discovery::{group_version, subresource_kind, verbs};
 use kontiki_apiserver::{Answer, Context, PatchType, Propagation, Target, Written};
+use kontiki_base::limits::AUDIT_OBJECT_BYTES;
 use kontiki_base::status::Status;
 
 use crate::accept::{self, Offer, Shape};
@@ -123,6 +124,18 @@ impl Call<'_> {
             .api
             .list(&self.context, self.target(), &options)
             .await?;
+        self.list_answer(page).await
+    }
+
+    /// A page as an answer, which the audit log may want as well.
+    async fn list_answer(&self, page: kontiki_apiserver::Page) -> Result<Response, Status> {
+        let audit = &self.context.audit;
+        if audit.wants_answer() {
+            match list::within(&page, self.shaper.clone(), AUDIT_OBJECT_BYTES) {
+                Some(json) => audit.answers(|| json.into()),
+                None => audit.answers_too_much(),
+            }
+        }
         list::answer(page, self.shaper.clone(), self.style).await
     }
 
@@ -200,7 +213,9 @@ impl Call<'_> {
         } else {
             let expected = Expected::DELETE_OPTIONS;
             let format = BodyFormat::of(&self.headers, expected)?;
-            delete::from_body(format.decode(&bytes, expected)?.value)?
+            let body = format.decode(&bytes, expected)?.value;
+            self.context.audit.sends(&body);
+            delete::from_body(body)?
         };
         let api = &self.gateway.api;
         if self.resource.is_collection() {
@@ -208,7 +223,7 @@ impl Call<'_> {
             let page = api
                 .delete_collection(&self.context, self.target(), &options, &select)
                 .await?;
-            return list::answer(page, self.shaper.clone(), self.style).await;
+            return self.list_answer(page).await;
         }
         let written = api.delete(&self.context, self.target(), &options).await?;
         // Upstream's one 202: a foreground deletion that still waits for dependents.
@@ -250,6 +265,7 @@ impl Call<'_> {
     }
 
     fn answer(&self, code: StatusCode, answer: &Answer) -> Response {
+        self.context.audit.answers(|| answer.json());
         match answer {
             Answer::Object(object) => {
                 let bytes = if self.shaper.shape == Shape::Object {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 use kontiki_api::{Kinds, Subresource};
+use kontiki_apiserver::Target;
 use kontiki_base::status::Status;
 
 use crate::path::{self, Resource};
@@ -80,9 +81,58 @@ impl Parsed {
         }
     }
 
+    /// What the request is about, if that is a resource.
+    pub fn target(&self) -> Option<&Target> {
+        match &self.route {
+            Route::Resource(resource) => Some(&resource.target),
+            _ => None,
+        }
+    }
+
+    /// The verb of the request, as policies name it.
+    pub fn verb(&self, method: &Method) -> &'static str {
+        let Route::Resource(resource) = &self.route else {
+            return path_verb(method);
+        };
+        match *method {
+            Method::GET | Method::HEAD if is_watch(resource, &self.query) => "watch",
+            Method::GET | Method::HEAD if resource.is_collection() => "list",
+            Method::GET | Method::HEAD => "get",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE if resource.is_collection() => "deletecollection",
+            Method::DELETE => "delete",
+            Method::POST => "create",
+            _ => "",
+        }
+    }
+
+    /// Whether flow control has a say: over a watch until it has begun, and not over other long requests.
+    pub fn needs_seat(&self) -> bool {
+        let is_watch = match &self.route {
+            Route::Resource(resource) => is_watch(resource, &self.query),
+            _ => false,
+        };
+        !self.is_health() && (is_watch || !self.is_long_running)
+    }
+
     /// A health check.
     pub fn is_health(&self) -> bool {
         matches!(self.route, Route::Health(_))
+    }
+}
+
+/// The verb of a request for a path that is no resource's.
+fn path_verb(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "get",
+        Method::HEAD => "head",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        Method::OPTIONS => "options",
+        _ => "",
     }
 }
 

@@ -51,6 +51,10 @@ async fn run_one(
     context: &Context,
     operation: Option<Operation>,
 ) -> proto::BatchResult {
+    let context = &Context {
+        audit: context.audit.part(),
+        ..context.clone()
+    };
     let outcome = match operation {
         Some(Operation::Create(create)) => object::create(face, context, create)
             .await
@@ -63,6 +67,7 @@ async fn run_one(
             .map(|done| done.object),
         None => Err(Status::bad_request("operation: Required value")),
     };
+    context.audit.complete_with(outcome.as_ref().map(|_| 200));
     outcome.map_or_else(|status| failure(&status), success)
 }
 

@@ -10,7 +10,7 @@ use kontiki_proto::api::object_service_server::ObjectService;
 use tonic::{Request, Response};
 
 use crate::convert::{answer, creatable, named, object, some, target, write_options};
-use crate::face::Face;
+use crate::face::{Asked, Face};
 use crate::{batch, watch};
 
 /// The service.
@@ -35,6 +35,7 @@ impl Service {
             resource_version: stale(request.allow_stale),
         };
         let got = self.face.api.get(context, &target, &options).await?;
+        context.audit.answers(|| got.json());
         Ok(proto::GetResponse {
             object: answer(&target, &got),
         })
@@ -99,6 +100,7 @@ impl Service {
                 &options,
             )
             .await?;
+        context.audit.answers(|| written.object.json());
         Ok(proto::PatchResponse {
             object: answer(&target, &written.object),
             warnings: written.warnings,
@@ -131,6 +133,7 @@ impl Service {
                 &options,
             )
             .await?;
+        context.audit.answers(|| written.object.json());
         Ok(proto::ApplyResponse {
             object: answer(&target, &written.object),
             warnings: written.warnings,
@@ -172,6 +175,7 @@ pub async fn create(
         .api
         .create(context, &target, Body::from_json(&request.json)?, &options)
         .await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::CreateResponse {
         object: answer(&target, &written.object),
         warnings: written.warnings,
@@ -192,6 +196,7 @@ pub async fn update(
         .api
         .update(context, &target, Body::from_json(&request.json)?, &options)
         .await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::UpdateResponse {
         object: answer(&target, &written.object),
         warnings: written.warnings,
@@ -206,6 +211,7 @@ pub async fn delete(
 ) -> Result<proto::DeleteResponse, Status> {
     let (target, options) = deletion(&face.api.kinds(), request)?;
     let written = face.api.delete(context, &target, &options).await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::DeleteResponse {
         object: answer(&target, &written.object),
     })
@@ -246,9 +252,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::GetRequest>,
     ) -> Result<Response<proto::GetResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Get";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "get",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, self.get_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.get_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -256,9 +273,21 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ListRequest>,
     ) -> Result<Response<proto::ListResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/List";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "list",
+            request.get_ref().r#ref.as_ref(),
+        )
+        .page_size(request.get_ref().page_size);
         self.face
-            .unary(&context, self.list_page(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.list_page(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -266,17 +295,35 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, tonic::Status> {
-        let context = self.face.context(&request)?;
-        watch::start(&self.face, &context, request.into_inner()).await
+        let method = "/kontiki.api.v1.ObjectService/Watch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "watch",
+            request.get_ref().r#ref.as_ref(),
+        );
+        watch::start(&self.face, &context, &asked, request.into_inner()).await
     }
 
     async fn create(
         &self,
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Create";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "create",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, create(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                create(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -284,9 +331,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::UpdateRequest>,
     ) -> Result<Response<proto::UpdateResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Update";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "update",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, update(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                update(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -294,9 +352,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::PatchRequest>,
     ) -> Result<Response<proto::PatchResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Patch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "patch",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, self.patch_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.patch_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -304,9 +373,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Apply";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "patch",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, self.apply_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.apply_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -314,9 +394,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::DeleteRequest>,
     ) -> Result<Response<proto::DeleteResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Delete";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "delete",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, delete(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                delete(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -324,10 +415,13 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::BatchRequest>,
     ) -> Result<Response<proto::BatchResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Batch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::call(method);
         self.face
             .unary(
                 &context,
+                &asked,
                 batch::run(&self.face, &context, request.into_inner()),
             )
             .await

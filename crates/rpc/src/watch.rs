@@ -14,7 +14,7 @@ use tonic::Response;
 
 use crate::convert::{object, some, target};
 use crate::error::to_tonic;
-use crate::face::Face;
+use crate::face::{Asked, Face};
 
 /// The stream of a watch.
 pub type Responses =
@@ -24,6 +24,7 @@ pub type Responses =
 pub async fn start(
     face: &Face,
     context: &Context,
+    asked: &Asked,
     request: proto::WatchRequest,
 ) -> Result<Response<Responses>, tonic::Status> {
     let refused = |status: Status| to_tonic(&status);
@@ -43,17 +44,26 @@ pub async fn start(
         send_initial_events: (!resumes).then_some(true),
         timeout: context.timeout,
     };
-    let events = face
-        .api
-        .watch(context, &target, &options)
-        .await
-        .map_err(refused)?;
+    // Held until the watch has begun.
+    let seat = face.seat(context, asked).await;
+    let events = match seat {
+        Ok(_seat) => face.api.watch(context, &target, &options).await,
+        Err(status) => Err(status),
+    };
+    let events = events.map_err(|status| {
+        context.audit.complete_with(Err(&status));
+        refused(status)
+    })?;
+    let audit = context.audit.clone();
+    audit.started(200);
     let mut writer = Writer {
         kind: target.kind.clone(),
         is_complete: resumes,
         bookmarks: request.bookmarks,
     };
     let responses = events.filter_map(move |event| {
+        // The record is complete once the stream is let go.
+        let _held = &audit;
         future::ready(match event {
             Ok(event) => writer.response(&event).map(Ok),
             Err(status) => Some(Err(to_tonic(&status))),

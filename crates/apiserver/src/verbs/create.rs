@@ -19,8 +19,11 @@ use crate::services;
 use crate::versions;
 use crate::write::{Draft, field_manager, generated_name, namespace_check, refusal};
 
-/// Attempts to find a generated name that is free, or an address; upstream's `maxNameGenerationCreateAttempts`.
+/// Attempts to find a generated name that is free; upstream's `maxNameGenerationCreateAttempts`.
 const ATTEMPTS: usize = 8;
+/// Attempts against others who take addresses, or count against the same quotas by way of other replicas.
+const RACES: usize = 64;
+const _: () = assert!(ATTEMPTS < RACES);
 
 impl ApiServer {
     /// Creates an object; also POST to a subresource (binding, eviction).
@@ -32,6 +35,7 @@ impl ApiServer {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         self.authorize(context, "create", target)?;
+        context.audit.sends(&body.value);
         match target.subresource {
             None => {}
             Some(Subresource::Binding) => return self.bind(context, target, body, options).await,
@@ -90,7 +94,7 @@ impl ApiServer {
             old: None,
             dry_run,
         };
-        let mut effects = Effects::default();
+        let mut effects = Effects::of_request(&request);
         request.mutate(&mut object, &mut effects).await?;
         warnings.append(&mut effects.warnings);
         self.identify(&mut object);
@@ -99,7 +103,8 @@ impl ApiServer {
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
         let chooses = generates || services::is_service(&target.kind);
-        for _ in 0..ATTEMPTS {
+        let mut n_taken = 0;
+        for _ in 0..RACES {
             // Only what is chosen here, or counted elsewhere, has another attempt.
             let mut attempt = if chooses {
                 object.clone()
@@ -117,7 +122,7 @@ impl ApiServer {
             if !errors.is_empty() {
                 return Err(target.kind.invalid(&attempt, &errors));
             }
-            let mut effects = Effects::default();
+            let mut effects = Effects::of_request(&request);
             request.validate(Some(&attempt), &mut effects).await?;
             warnings.append(&mut effects.warnings);
             if !effects.ops.is_empty() && !chooses {
@@ -144,7 +149,12 @@ impl ApiServer {
                 done @ OpResult::Done { .. } => {
                     return Ok(Answer::Object(draft.stored(&done, None)));
                 }
-                OpResult::AlreadyExists { .. } if generates => {}
+                OpResult::AlreadyExists { .. } if generates => {
+                    n_taken += 1;
+                    if n_taken == ATTEMPTS {
+                        break;
+                    }
+                }
                 // What was counted or an address was taken meanwhile: the next round sees it, and refuses it if it was
                 // asked for.
                 OpResult::Aborted => self.read_barrier(context).await?,

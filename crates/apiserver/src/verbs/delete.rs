@@ -105,7 +105,7 @@ impl ApiServer {
                 old: Some(&old),
                 dry_run: options.dry_run,
             };
-            let mut effects = Effects::default();
+            let mut effects = Effects::of_request(&request);
             request.validate(None, &mut effects).await?;
             check_preconditions(target, options, &object)?;
             let outcome = match self.marked(target, options, &old)? {

@@ -27,6 +27,7 @@ impl ApiServer {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         self.authorize(context, "patch", target)?;
+        context.audit.sends(&body.value);
         if target.subresource == Some(Subresource::Scale) {
             return self
                 .patch_scale(context, target, patch, body, options)

@@ -7,6 +7,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::Op;
 use serde_json::Value;
 
+use crate::admission::resource_quota::Turn;
 use crate::admission::{self, Effects, Request};
 use crate::authz::content::Operation;
 use crate::body::Body;
@@ -29,6 +30,7 @@ impl ApiServer {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         self.authorize(context, "update", target)?;
+        context.audit.sends(&body.value);
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(context, target, body, options).await;
         }
@@ -115,6 +117,7 @@ impl ApiServer {
                 value: new,
                 ops: Vec::new(),
                 warnings,
+                _turn: None,
             });
         }
         check_identity(target, old, &new)?;
@@ -134,7 +137,7 @@ impl ApiServer {
             old: Some(old),
             dry_run,
         };
-        let mut effects = Effects::default();
+        let mut effects = Effects::of_request(&request);
         request.mutate(&mut new, &mut effects).await?;
         self.authorize_content(context, target, Operation::Update(old, &new))?;
         let errors = match target.subresource {
@@ -167,6 +170,7 @@ impl ApiServer {
             value: new,
             ops: effects.ops,
             warnings,
+            _turn: effects.turn,
         })
     }
 }
@@ -179,6 +183,8 @@ pub(crate) struct Admitted {
     pub(crate) ops: Vec<Op>,
     /// For the client's eyes.
     pub(crate) warnings: Vec<String>,
+    /// The change's turn among those that count against the same quotas; held until it is committed.
+    pub(crate) _turn: Option<Turn>,
 }
 
 /// Some kinds are not overwritten by who has not seen them.

@@ -12,6 +12,8 @@ mod listing;
 mod nodes;
 mod patching;
 mod pods;
+mod policies;
+mod quotas;
 mod rights;
 mod services;
 mod tokens;

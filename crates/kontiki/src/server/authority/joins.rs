@@ -287,8 +287,8 @@ fn context() -> Context {
             groups: vec![ADMIN_GROUP.into()],
             ..User::default()
         },
-        timeout: None,
         user_agent: "kontiki".into(),
+        ..Context::default()
     }
 }
 
