@@ -3,3 +3,4 @@
 //! kubectl is the one that `KUBECTL` names, so that one run of this suite per version holds all supported versions.
 
 mod kubectl;
+mod python;
