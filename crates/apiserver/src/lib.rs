@@ -21,6 +21,7 @@ mod impersonation;
 mod modify;
 mod node_times;
 mod options;
+pub mod outbound;
 mod page_token;
 mod patch;
 mod reviews;

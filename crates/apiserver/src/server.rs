@@ -13,6 +13,7 @@ use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
 use crate::history::History;
+use crate::outbound::{OutboundOptions, Pool};
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub node_tunnel: Arc<dyn NodeTunnel>,
     /// When nodes were last heard of.
     pub liveness: Arc<dyn NodeLiveness>,
+    /// The way to webhooks and aggregated API servers.
+    pub outbound: OutboundOptions,
     /// Time.
     pub clock: SharedClock,
     /// Randomness, for generated names and addresses.
@@ -44,6 +47,7 @@ impl Default for Options {
             issuer: Arc::new(TokenIssuer::ephemeral()),
             node_tunnel: Arc::new(NoNodes),
             liveness: Arc::new(NoNodes),
+            outbound: OutboundOptions::default(),
             clock: SystemClock::shared(),
             random: Arc::new(SystemRandom),
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
@@ -57,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
     pub(crate) policies: Arc<Policies>,
+    /// Connections to extensions.
+    pub(crate) outbound: Pool,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
@@ -86,6 +92,7 @@ impl ApiServer {
             backend,
             options,
             policies,
+            outbound: Pool::default(),
             history: History::default(),
             n_watches: AtomicUsize::new(0),
         }))

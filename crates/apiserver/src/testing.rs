@@ -121,9 +121,17 @@ pub async fn server_over(memory: Memory) -> ApiServer {
 pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>) -> ApiServer {
     let options = Options {
         liveness,
+        ..Options::default()
+    };
+    server_with_options(memory, options).await
+}
+
+/// The same with options of the test's own; the clock stands still and the random generator is seeded, whatever they say.
+pub async fn server_with_options(memory: Memory, options: Options) -> ApiServer {
+    let options = Options {
         clock: ManualClock::at(NOW_UNIX_MS),
         random: Arc::new(SeededRandom::new(7)),
-        ..Options::default()
+        ..options
     };
     options.tokens.insert(ADMIN_TOKEN, admin().user);
     let plain = User {
