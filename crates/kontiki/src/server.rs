@@ -59,7 +59,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
     let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
-        .add_service(dispatcher.service())
+        .add_service(dispatcher.service(api.clone()))
         .into_axum_router();
     let rest = kontiki_gateway::router(
         api,
