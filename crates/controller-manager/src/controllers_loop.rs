@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use kontiki_api::kinds;
-use kontiki_base::limits;
 use kontiki_base::metrics::METRICS;
 use kontiki_consensus::{Lane, ProposeError};
-use kontiki_controllers::commit::{Committed, Stamp, commit};
-use kontiki_controllers::{CONTROLLERS, EventNote, Plan, View, WorkKey, Write};
+use kontiki_controllers::commit::{Stamp, draft, settle};
+use kontiki_controllers::{CONTROLLERS, Plan, View, WorkKey, Write};
 use kontiki_state::{Event, Object, Op, OpResult, Proposal, Snapshot};
 
 use crate::backend::Backend;
@@ -22,24 +22,23 @@ use crate::queue::Queue;
 use crate::recorder::Recorder;
 use crate::{Ended, Options, Reign};
 
+mod bundle;
+mod prepared;
+
+use bundle::{Bundle, Share};
+use prepared::Prepared;
+
 /// Keys reconciled against one snapshot.
 const BATCH: usize = 256;
 /// Proposals under way at once.
 const IN_FLIGHT: usize = 4;
+/// Plans that wait for admission: a webhook may take its time.
+const ADMITTING: usize = 256;
 /// Events in one proposal.
 const EVENTS: usize = 256;
 
 /// A controller and one of its keys.
 type Job = (usize, WorkKey);
-
-/// The part of one plan in a proposal.
-struct Share {
-    job: Job,
-    ops: std::ops::Range<usize>,
-    announced: Vec<(usize, EventNote)>,
-    /// Admission refused a part of it: to be tried again.
-    refused: bool,
-}
 
 /// What became of a proposal.
 struct Outcome {
@@ -61,6 +60,7 @@ struct Loop<B> {
     reign: Reign,
     feed: Feed,
     queue: Queue<Job>,
+    admitting: FuturesUnordered<BoxFuture<'static, Prepared>>,
     in_flight: FuturesUnordered<BoxFuture<'static, Outcome>>,
     recorder: Recorder,
     recording: Option<BoxFuture<'static, ()>>,
@@ -79,6 +79,7 @@ pub async fn run<B: Backend>(backend: B, options: Options, reign: Reign) -> Ende
         reign,
         feed,
         queue: Queue::default(),
+        admitting: FuturesUnordered::new(),
         in_flight: FuturesUnordered::new(),
         recorder: Recorder::new("kube-controller-manager"),
         recording: None,
@@ -152,8 +153,13 @@ impl<B: Backend> Loop<B> {
             let snapshot = self.backend.store().snapshot();
             self.enqueue_all(&snapshot);
         }
-        while self.in_flight.len() < IN_FLIGHT && self.queue.has_ready() {
+        self.take_admitted();
+        while self.in_flight.len() < IN_FLIGHT
+            && self.admitting.len() < ADMITTING
+            && self.queue.has_ready()
+        {
             self.reconcile_batch();
+            self.take_admitted();
         }
         self.flush_events();
     }
@@ -215,15 +221,55 @@ impl<B: Backend> Loop<B> {
             )
         });
         let random = self.options.random.clone();
-        let now_ms = self.options.clock.unix_ms();
         let mut stamp = Stamp {
-            now_ms,
+            now_ms: self.options.clock.unix_ms(),
             bits: &mut || random.bits(),
         };
         let manager = CONTROLLERS[job.0].field_manager();
-        let mut committed = commit(snapshot, plan.writes, manager, &mut stamp);
+        let prepared = Prepared {
+            drafts: draft(snapshot, plan.writes, manager, &mut stamp),
+            job,
+            status_only,
+            atomic: plan.atomic,
+            extra: Vec::new(),
+        };
+        if prepared.needs(&*self.options.admission) {
+            let admission = self.options.admission.clone();
+            self.admitting.push(Box::pin(prepared.admit(admission)));
+        } else {
+            self.carry_on(snapshot, prepared, bundles, now);
+        }
+    }
+
+    /// Proposes the plans that admission is through with.
+    fn take_admitted(&mut self) {
+        let mut bundles = [Bundle::new(Lane::System), Bundle::new(Lane::User)];
+        let now = self.options.clock.monotonic();
+        while self.in_flight.len() < IN_FLIGHT
+            && let Some(Some(prepared)) = self.admitting.next().now_or_never()
+        {
+            let snapshot = self.backend.store().snapshot();
+            self.carry_on(&snapshot, prepared, &mut bundles, now);
+        }
+        bundles
+            .into_iter()
+            .for_each(|bundle| self.propose(bundle, false));
+    }
+
+    fn carry_on(
+        &mut self,
+        snapshot: &Snapshot,
+        prepared: Prepared,
+        bundles: &mut [Bundle; 2],
+        now: Duration,
+    ) {
+        let (job, extra) = (prepared.job, prepared.extra);
+        let component = CONTROLLERS[job.0].name();
+        let manager = CONTROLLERS[job.0].field_manager();
+        let now_ms = self.options.clock.unix_ms();
+        let mut committed = settle(snapshot, prepared.drafts, manager, now_ms);
         for why in &committed.refused {
-            tracing::debug!(controller = component, key = ?job.1, %why, "creation refused");
+            tracing::debug!(controller = component, key = ?job.1, %why, "write refused");
         }
         std::mem::take(&mut committed.complaints)
             .into_iter()
@@ -238,8 +284,11 @@ impl<B: Backend> Loop<B> {
             }
             return;
         }
-        let bundle = &mut bundles[usize::from(!status_only)];
-        if plan.atomic {
+        // What admission adds holds for just these writes.
+        let atomic = prepared.atomic || !extra.is_empty();
+        committed.ops.extend(extra);
+        let bundle = &mut bundles[usize::from(!prepared.status_only)];
+        if atomic {
             let mut alone = Bundle::new(bundle.lane);
             alone.push(job, committed);
             self.propose(alone, true);
@@ -249,7 +298,7 @@ impl<B: Backend> Loop<B> {
             let full = std::mem::replace(bundle, Bundle::new(bundle.lane));
             self.propose(full, false);
         }
-        bundles[usize::from(!status_only)].push(job, committed);
+        bundles[usize::from(!prepared.status_only)].push(job, committed);
     }
 
     fn propose(&mut self, bundle: Bundle, atomic: bool) {
@@ -288,6 +337,10 @@ impl<B: Backend> Loop<B> {
         tokio::select! {
             Some(outcome) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                 return self.settle(outcome);
+            }
+            Some(prepared) = self.admitting.next(), if self.in_flight.len() < IN_FLIGHT => {
+                // Back among those that are ready, to share a proposal with them.
+                self.admitting.push(Box::pin(std::future::ready(prepared)));
             }
             () = async { if let Some(recording) = &mut self.recording { recording.await } },
                 if recording => self.recording = None,
@@ -370,45 +423,6 @@ pub fn uid(random: &dyn kontiki_base::random::Random) -> String {
     uuid::Builder::from_random_bytes(bits.to_be_bytes())
         .into_uuid()
         .to_string()
-}
-
-/// Writes of several plans for one lane.
-struct Bundle {
-    lane: Lane,
-    ops: Vec<Op>,
-    size_bytes: usize,
-    shares: Vec<Share>,
-}
-
-impl Bundle {
-    fn new(lane: Lane) -> Self {
-        Self {
-            lane,
-            ops: Vec::new(),
-            size_bytes: 0,
-            shares: Vec::new(),
-        }
-    }
-
-    fn has_room(&self, more: &Committed) -> bool {
-        let more_bytes: usize = more.ops.iter().map(Op::size_bytes).sum();
-        self.ops.is_empty()
-            || (self.ops.len() + more.ops.len() <= limits::PROPOSAL_OPS
-                && self.size_bytes + more_bytes <= limits::ENTRY_SOFT_BYTES)
-    }
-
-    fn push(&mut self, job: Job, committed: Committed) {
-        let start = self.ops.len();
-        self.size_bytes += committed.ops.iter().map(Op::size_bytes).sum::<usize>();
-        self.ops.extend(committed.ops);
-        let ops = start..self.ops.len();
-        self.shares.push(Share {
-            job,
-            ops,
-            announced: committed.announced,
-            refused: !committed.refused.is_empty(),
-        });
-    }
 }
 
 /// Keys that an object concerns.

@@ -16,12 +16,13 @@ mod scheduler_loop;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use kontiki_base::clock::SharedClock;
 use kontiki_base::random::Random;
 use kontiki_base::task::{TaskKind, spawn};
 use kontiki_consensus::{Consensus, Leadership};
-use kontiki_controllers::Settings;
-use kontiki_state::Term;
+use kontiki_controllers::{Settings, Write};
+use kontiki_state::{Op, Term};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -29,6 +30,39 @@ pub use backend::Backend;
 
 /// When each node was last heard of, in Unix milliseconds.
 pub type Heartbeats = Arc<dyn Fn(&str) -> Option<u64> + Send + Sync>;
+
+/// Admission of what controllers write, by the API server's plugins.
+pub trait Admission: Send + Sync {
+    /// Whether any plugin looks at such a write. Cheap.
+    fn handles(&self, controller: &str, write: &Write) -> bool;
+
+    /// Lets a write through, perhaps changed, or says why not. Operations that belong into the same transaction are
+    /// added to `ops`, which all writes of a plan share.
+    fn admit<'a>(
+        &'a self,
+        controller: &'a str,
+        write: &'a mut Write,
+        ops: &'a mut Vec<Op>,
+    ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Nothing stands between controllers and the store: for tests.
+pub struct Unadmitted;
+
+impl Admission for Unadmitted {
+    fn handles(&self, _: &str, _: &Write) -> bool {
+        false
+    }
+
+    fn admit<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a mut Write,
+        _: &'a mut Vec<Op>,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
 
 /// What the loops need besides consensus.
 #[derive(Clone)]
@@ -41,6 +75,8 @@ pub struct Options {
     pub settings: Arc<dyn Fn() -> Settings + Send + Sync>,
     /// Heartbeats, from the dispatcher.
     pub heartbeats: Heartbeats,
+    /// What stands between controllers and the store.
+    pub admission: Arc<dyn Admission>,
 }
 
 /// One term of leadership.

@@ -1,18 +1,23 @@
 //! From a plan's writes to operations, as the API would make them: identity, defaults, generation, grace, finalizers,
 //! managed fields, the addresses that a Service holds.
 //!
-//! Pure: time, uids and suffixes come in with a `Stamp`. The manager and the tests commit by the same code.
+//! Two steps, so that the API server's admission can stand between them: `draft` makes of each creation the object as
+//! admission sees it, `settle` makes operations of what is left. Pure: time, uids and suffixes come in with a `Stamp`.
+//! The manager and the tests commit by the same code.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kontiki_api::admission::{Admission, Objects, Requester};
 use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::{self, Meta, metadata_mut};
 use kontiki_api::{Kind, Subresource, by_resource, stored, time};
 use kontiki_state::{Header, Key, Object, Op, Precondition, Snapshot};
 use serde_json::{Value, json};
+
+mod draft;
+
+pub use draft::{Drafts, draft};
 
 use crate::hash::ALPHABET;
 use crate::plan::{EventNote, Propagation, Write};
@@ -69,23 +74,6 @@ pub struct Committed {
     pub complaints: Vec<EventNote>,
 }
 
-/// The objects that admission looks at.
-struct Stored<'a>(&'a Snapshot);
-
-impl Objects for Stored<'_> {
-    fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        let object = self.0.find(resource, namespace, name)?;
-        object.typed::<Value>().ok()
-    }
-
-    fn list(&self, resource: &str) -> Vec<Arc<Value>> {
-        let objects = self.0.list(resource, None, None);
-        objects
-            .filter_map(|object| object.typed::<Value>().ok())
-            .collect()
-    }
-}
-
 /// Operations for `writes` of the field manager `manager`. Of two writes to one object the later is left for the next
 /// reconcile.
 pub fn commit(
@@ -94,30 +82,30 @@ pub fn commit(
     manager: &str,
     stamp: &mut Stamp<'_>,
 ) -> Committed {
-    let now = time::rfc3339(stamp.now_ms);
+    let drafts = draft(snapshot, writes, manager, stamp);
+    settle(snapshot, drafts, manager, stamp.now_ms)
+}
+
+/// The second step: operations of what was drafted.
+pub fn settle(snapshot: &Snapshot, drafts: Drafts, manager: &str, now_ms: u64) -> Committed {
+    let now = time::rfc3339(now_ms);
     let writer = |resource: &str| Some(Writer::new(by_resource(resource)?, manager, &now));
-    let mut committed = Committed::default();
+    let mut committed = Committed {
+        refused: drafts.refused,
+        complaints: drafts.complaints,
+        ..Committed::default()
+    };
     let mut written = BTreeSet::new();
-    for write in writes {
+    for write in drafts.writes {
         let (ops, announce) = match write {
             Write::Create {
                 resource,
                 object,
                 announce,
             } => {
-                let created = writer(&resource).map_or(Ok(Vec::new()), |writer| {
-                    create(snapshot, writer, object, stamp)
-                });
-                match created {
-                    Ok(ops) => (ops, announce),
-                    Err(why) => {
-                        committed
-                            .complaints
-                            .extend(announce.map(|note| complaint(note, &why)));
-                        committed.refused.push(why);
-                        continue;
-                    }
-                }
+                let kind = by_resource(&resource);
+                let ops = kind.map(|kind| create(kind, object));
+                (ops.unwrap_or_default(), announce)
             }
             Write::Update {
                 key,
@@ -147,7 +135,6 @@ pub fn commit(
                 let wanted = snapshot.get(&key).filter(|object| {
                     object.header.uid == uid && revision.is_none_or(|it| it == object.revision)
                 });
-                let now_ms = stamp.now_ms;
                 let ops = wanted.map(|object| delete(&object, grace_seconds, propagation, now_ms));
                 (ops.unwrap_or_default(), None)
             }
@@ -179,95 +166,28 @@ pub fn header_of(kind: &Kind, object: &Value) -> Header {
     }
 }
 
-/// The event about a creation that was refused, in place of the one about its success.
-fn complaint(note: EventNote, why: &str) -> EventNote {
-    EventNote {
-        warning: true,
-        reason: "FailedCreate".to_owned(),
-        message: format!("Error creating: {why}"),
-        ..note
-    }
-}
-
-/// Operations that make an object, or why it may not be.
-fn create(
-    snapshot: &Snapshot,
-    writer: Writer<'_>,
-    mut object: Value,
-    stamp: &mut Stamp<'_>,
-) -> Result<Vec<Op>, String> {
-    let kind = writer.kind();
-    let namespace = Meta::of(&object).namespace().to_owned();
-    if kind.namespaced {
-        let home = snapshot.find("namespaces", "", &namespace);
-        if home.is_none_or(|home| home.header.deleting) {
-            return Ok(Vec::new()); // nothing is made in a namespace that goes
-        }
-    }
-    object["apiVersion"] = json!(kind.api_version());
-    object["kind"] = json!(kind.kind);
-    kind.default(&mut object);
-    writer.update(None, &mut object);
-    let (uid, suffix) = (stamp.uid(), stamp.suffix());
-    let metadata = metadata_mut(&mut object);
-    if metadata
-        .get("name")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .is_empty()
-    {
-        let base = metadata
-            .get("generateName")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let base: String = base.chars().take(63 - SUFFIX).collect();
-        metadata.insert("name".into(), format!("{base}{suffix}").into());
-    }
-    metadata.insert("uid".into(), uid.as_str().into());
-    metadata.insert(
-        "creationTimestamp".into(),
-        time::rfc3339(stamp.now_ms).into(),
-    );
-    let now = time::rfc3339(stamp.now_ms);
-    let admission = Admission {
-        requester: Requester::default(),
-        now: &now,
-        subresource: None,
-        objects: &Stored(snapshot),
-    };
-    if let Err(denied) = kind.admit(&mut object, None, &admission) {
-        let name = Meta::of(&object).name();
-        let resource = kind.resource();
-        return Err(format!("{resource} \"{name}\" is forbidden: {denied}"));
-    }
+/// Operations that make a drafted object.
+fn create(kind: &Kind, mut object: Value) -> Vec<Op> {
     // Not earlier: a Job's labels carry its uid and its name.
     kind.prepare_create(&mut object);
-    let name = Meta::of(&object).name().to_owned();
-    let key = Key::new(kind.resource().clone(), namespace.as_str(), name.as_str());
+    let meta = Meta::of(&object);
+    let key = Key::new(kind.resource().clone(), meta.namespace(), meta.name());
     let header = header_of(kind, &object);
-    let mut ops = Vec::new();
-    for (resource, claim) in claims(&key, &object) {
-        let owner = json!({"service": format!("{namespace}/{name}")}).to_string();
-        let header = Header {
-            uid: uid.as_str().into(),
-            ..Header::default()
-        };
-        let key = Key::new(resource, "", claim);
-        ops.push(Op::Create {
-            key,
-            header,
-            bytes: Bytes::from(owner),
+    let owner = json!({"service": format!("{}/{}", key.namespace, key.name)}).to_string();
+    let claimed = claims(&key, &object)
+        .into_iter()
+        .map(|(resource, claim)| Op::Create {
+            key: Key::new(resource, "", claim),
+            header: Header {
+                uid: header.uid.clone(),
+                ..Header::default()
+            },
+            bytes: Bytes::from(owner.clone()),
         });
-    }
-    ops.insert(
-        0,
-        Op::Create {
-            key,
-            header,
-            bytes: stored::canonical(object),
-        },
-    );
-    Ok(ops)
+    let mut ops: Vec<Op> = claimed.collect();
+    let bytes = stored::canonical(object);
+    ops.insert(0, Op::Create { key, header, bytes });
+    ops
 }
 
 fn update(

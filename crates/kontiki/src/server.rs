@@ -1,5 +1,6 @@
 //! One replica: puts storage, consensus, API, dispatcher, controllers and both faces together, and ends them in order.
 
+mod admission;
 mod announce;
 pub mod authority;
 mod identity;
@@ -54,6 +55,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
             &config,
             &consensus,
             &dispatcher,
+            &api,
             authorities.api.cert_pem().to_owned(),
         ),
     );
@@ -232,6 +234,7 @@ fn manager_options(
     config: &ServerConfig,
     consensus: &Consensus,
     dispatcher: &Arc<Dispatcher>,
+    api: &ApiServer,
     root_ca_pem: String,
 ) -> kontiki_controller_manager::Options {
     let (consensus, dispatcher) = (consensus.clone(), dispatcher.clone());
@@ -250,6 +253,7 @@ fn manager_options(
             ..settings.clone()
         }),
         heartbeats: Arc::new(move |node| dispatcher.last_heartbeat_unix_ms(node)),
+        admission: Arc::new(admission::ByApiServer(api.clone())),
     }
 }
 

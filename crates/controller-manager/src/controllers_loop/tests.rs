@@ -117,6 +117,7 @@ fn options() -> Options {
         random: Arc::new(SeededRandom::new(5)),
         settings: Arc::new(Settings::default),
         heartbeats: Arc::new(|_| None),
+        admission: Arc::new(crate::Unadmitted),
     }
 }
 
