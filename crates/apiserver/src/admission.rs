@@ -9,20 +9,23 @@
 //! stands before; rules of a kind itself belong to the kind (`kontiki-api`).
 
 use futures::future::BoxFuture;
+use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use kontiki_state::Op;
 use serde_json::Value;
 
+use crate::authz::forbidden_because;
 use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
 mod controllers;
 mod kind_hooks;
+mod service_account;
 
 pub use controllers::ControllerWrite;
 
 /// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
-static PLUGINS: &[&dyn Plugin] = &[];
+static PLUGINS: &[&dyn Plugin] = &[&service_account::ServiceAccount];
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +165,27 @@ impl Request<'_> {
     pub(crate) async fn admit(&self, new: &mut Value, effects: &mut Effects) -> Result<(), Status> {
         self.mutate_by_plugins(new, effects).await?;
         self.validate_by_plugins(Some(new), effects).await
+    }
+
+    /// The target, with the name of an object whose creation's URL does not tell it (upstream's `extractResourceName`).
+    pub(crate) fn named(&self, object: &Value) -> Target {
+        let meta = Meta::of(object);
+        let names = [&self.target.name, meta.name(), meta.generate_name()];
+        let name = names.into_iter().find(|name| !name.is_empty());
+        Target {
+            name: name.unwrap_or("Unknown").to_owned(),
+            ..self.target.clone()
+        }
+    }
+
+    /// 403 about an object.
+    pub(crate) fn forbidden(&self, object: &Value, why: &str) -> Status {
+        forbidden_because(&self.named(object), why)
+    }
+
+    /// Whether it is about a kind, by its group and plural.
+    pub(crate) fn is_about(&self, group: &str, plural: &str) -> bool {
+        (self.target.kind.group, self.target.kind.plural) == (group, plural)
     }
 
     fn is_handled(&self) -> bool {

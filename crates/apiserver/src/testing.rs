@@ -106,7 +106,7 @@ impl Backend for Memory {
     }
 }
 
-/// A server with the namespace `default`, both tokens, and a clock that stands still.
+/// A server with the namespace `default` and its ServiceAccount, both tokens, and a clock that stands still.
 pub async fn server() -> ApiServer {
     server_over(Memory::default()).await
 }
@@ -133,6 +133,9 @@ pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>)
     let server = ApiServer::new(memory, options);
     let namespace = json!({"metadata": {"name": "default"}});
     create(&server, "namespaces", "", namespace).await;
+    // What a controller would make: pods need it.
+    let account = json!({"metadata": {"name": "default"}});
+    create(&server, "serviceaccounts", "default", account).await;
     server
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
 mod access;
+mod accounts;
 mod admitting;
 mod applying;
 mod batches;
