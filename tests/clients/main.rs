@@ -2,4 +2,5 @@
 //!
 //! kubectl is the one that `KUBECTL` names, so that one run of this suite per version holds all supported versions.
 
+mod certificates;
 mod kubectl;

@@ -18,6 +18,7 @@ use crate::authz::forbidden_because;
 use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
+mod certificates;
 mod controllers;
 mod kind_hooks;
 mod service_account;
@@ -25,7 +26,11 @@ mod service_account;
 pub use controllers::ControllerWrite;
 
 /// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
-static PLUGINS: &[&dyn Plugin] = &[&service_account::ServiceAccount];
+static PLUGINS: &[&dyn Plugin] = &[
+    &service_account::ServiceAccount,
+    &certificates::Approval,
+    &certificates::Signing,
+];
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::service_account::ServiceAccountController,
     &crate::service_account_tokens::ServiceAccountTokens,
     &crate::root_ca::RootCa,
+    &crate::certificates::Certificates,
     &crate::kubernetes_service::KubernetesService,
     &crate::node_ipam::NodeIpam,
     &crate::node_lifecycle::NodeLifecycle,
