@@ -25,6 +25,8 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::cron_job::CronJobController,
     &crate::endpoint_slice::EndpointSliceController,
     &crate::endpoints::EndpointsController,
+    &crate::disruption::DisruptionController,
+    &crate::disruption::StaleTargets,
     &crate::pod_gc::PodGc,
     &crate::garbage_collector::GarbageCollector,
     &crate::event_ttl::EventTtl,

@@ -12,6 +12,7 @@ pub mod commit;
 mod controllers;
 mod cron_job;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod event_ttl;

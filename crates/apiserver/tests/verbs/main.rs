@@ -9,6 +9,7 @@ mod applying;
 mod batches;
 mod creating;
 mod deleting;
+mod evicting;
 mod listing;
 mod nodes;
 mod patching;
