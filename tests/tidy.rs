@@ -73,24 +73,21 @@ fn root() -> PathBuf {
 }
 
 fn packages() -> Vec<Value> {
+    let metadata = metadata(&["--no-deps", "--offline"]);
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// What `cargo metadata` tells with those flags.
+fn metadata(flags: &[&str]) -> Value {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--offline",
-        ])
+        .args(["metadata", "--format-version", "1"])
+        .args(flags)
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    metadata["packages"].as_array().unwrap().clone()
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn dependencies(package: &Value) -> impl Iterator<Item = &str> {

@@ -63,3 +63,18 @@ need_kubectl() {
     fi
     export KUBECTL
 }
+
+# Python with the `kubernetes` package, in a folder of its own; KONTIKI_PYTHON may name another.
+need_python_client() {
+    [ -n "${KONTIKI_PYTHON:-}" ] && return
+    local version=37.0.2 folder
+    folder=${XDG_CACHE_HOME:-$HOME/.cache}/kontiki/python-client-$version
+    if [ ! -e "$folder/complete" ]; then
+        need_packages python3 python3-venv
+        say "installing Python's kubernetes $version"
+        python3 -m venv --clear "$folder"
+        "$folder/bin/pip" install --quiet --disable-pip-version-check "kubernetes==$version"
+        touch "$folder/complete"
+    fi
+    export KONTIKI_PYTHON=$folder/bin/python
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::root;
+use super::metadata;
 
 /// Licences that go with Apache-2.0. MPL-2.0 is copyleft by file: a crate under it is used as it is, never edited here.
 const LICENSES: &[&str] = &[
@@ -48,15 +48,7 @@ fn host() -> String {
 
 /// All packages of the lock file that this platform builds.
 fn packages() -> Vec<Value> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked"])
-        .args(["--filter-platform", &host()])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let metadata = metadata(&["--locked", "--filter-platform", &host()]);
     let packages = metadata["packages"].as_array().unwrap().clone();
     assert!(packages.len() > 100, "only {} packages", packages.len());
     packages

@@ -146,4 +146,32 @@ mod tests {
             "c[1].type: Duplicate value: \"Ready\""
         );
     }
+
+    fn broken(path: &'static str, conditions: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        let object = json!({"c": conditions});
+        validate(&mut errors, &Path::root(path), &object, "/c");
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn conditions_are_whole_and_unique() {
+        let good = json!({"type": "A", "status": "True", "reason": "It_is:so",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        assert_eq!(broken("status.conditions", json!([good])), [""; 0]);
+        let bad = json!({"type": "A", "status": "Maybe", "reason": "1"});
+        let errors = broken("c", json!([good, bad]));
+        assert_eq!(errors[0], "c[1].type: Duplicate value: \"A\"");
+        assert_eq!(
+            errors[1],
+            "c[1].status: Unsupported value: \"Maybe\": supported values: \"False\", \"True\", \"Unknown\""
+        );
+        assert_eq!(
+            errors[2],
+            "c[1].lastTransitionTime: Required value: must be set"
+        );
+        assert!(
+            errors[3].starts_with("c[1].reason: Invalid value: \"1\": a condition reason must")
+        );
+    }
 }

@@ -4,11 +4,9 @@
 
 use serde_json::{Map, Value};
 
-mod conditions;
 pub mod names;
 mod validate;
 
-pub use conditions::validate_conditions;
 pub use validate::{
     validate, validate_annotations, validate_labels, validate_labels_map, validate_owners,
     validate_update,

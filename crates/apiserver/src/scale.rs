@@ -12,6 +12,7 @@ use crate::modify::{Change, Modified};
 use crate::options::{Answer, Context, PatchType, Target, WriteOptions, Written};
 use crate::patch::{json, merge};
 use crate::server::ApiServer;
+use crate::verbs::patch::pins;
 use crate::verbs::update::deduplicated;
 use crate::write::{field_manager, written};
 
@@ -31,8 +32,11 @@ impl ApiServer {
         check_scale(target, &body.value)?;
         self.catch_up(Meta::of(&body.value).resource_version())
             .await;
-        self.write_scale(context, target, options, |_| Ok(body.value.clone()))
-            .await
+        let is_pinned = !Meta::of(&body.value).resource_version().is_empty();
+        self.write_scale(context, target, options, is_pinned, |_| {
+            Ok(body.value.clone())
+        })
+        .await
     }
 
     pub(crate) async fn patch_scale(
@@ -43,7 +47,8 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.write_scale(context, target, options, |scale| {
+        let is_pinned = pins(patch, &body.value);
+        self.write_scale(context, target, options, is_pinned, |scale| {
             let mut scale = scale.clone();
             match patch {
                 PatchType::Json => json::apply(&mut scale, &body.value)?,
@@ -61,6 +66,7 @@ impl ApiServer {
         context: &Context,
         target: &Target,
         options: &WriteOptions,
+        is_pinned: bool,
         change: impl Fn(&Value) -> Result<Value, Status>,
     ) -> Result<Written, Status> {
         let (manager, now) = (field_manager(context, options)?, self.now_text());
@@ -78,7 +84,7 @@ impl ApiServer {
                 })?;
                 Ok(Change {
                     writer: Some(self.writer(target, &manager, &now)),
-                    is_pinned: !Meta::of(&scale).resource_version().is_empty(),
+                    is_pinned,
                     ..Change::to(new)
                 })
             })

@@ -56,7 +56,7 @@ pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
-    pub(crate) policies: Policies,
+    pub(crate) policies: Arc<Policies>,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
@@ -71,7 +71,17 @@ impl ApiServer {
     /// A server over a store: a `Consensus`, or a test's backend.
     pub fn new(backend: impl Backend, options: Options) -> Self {
         let backend = Arc::new(backend);
-        let policies = Policies::new(backend.store());
+        let policies = Arc::new(Policies::new(backend.store()));
+        Self::with(backend, options, policies)
+    }
+
+    /// The same server over another way to propose; the store has to be the same.
+    pub(crate) fn over(&self, backend: impl Backend) -> Self {
+        let (options, policies) = (self.options().clone(), self.0.policies.clone());
+        Self::with(Arc::new(backend), options, policies)
+    }
+
+    fn with(backend: Arc<dyn Backend>, options: Options, policies: Arc<Policies>) -> Self {
         Self(Arc::new(Inner {
             backend,
             options,

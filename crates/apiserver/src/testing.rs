@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use kontiki_api::kinds;
+use kontiki_api::{kinds, stored};
 use kontiki_base::clock::ManualClock;
 use kontiki_base::random::SeededRandom;
 use kontiki_consensus::{Lane, ProposeError, ReadError};
-use kontiki_state::{Command, OpResult, Proposal, Revision, Store};
+use kontiki_state::{Command, Key, Op, OpResult, Precondition, Proposal, Revision, Store};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use crate::backend::Backend;
 use crate::body::Body;
 use crate::options::{Context, Target, User, WriteOptions};
 use crate::server::{ApiServer, Options};
+use crate::write::header_of;
 
 /// Bearer token of a user in `system:masters`.
 pub const ADMIN_TOKEN: &str = "admin-token";
@@ -215,4 +216,20 @@ pub fn deployment(name: &str, replicas: i64) -> Value {
             },
         },
     })
+}
+
+/// Lets someone else's label on a stored object win the race with the next proposal.
+pub fn overtake(memory: &Memory, target: &Target, object: &Value, label: &str) {
+    let mut value = object.clone();
+    value["metadata"]["labels"] = json!({"by": label});
+    memory.overtake_next(Proposal::batch(vec![Op::Update {
+        key: Key::new(
+            target.kind.resource().clone(),
+            target.namespace.as_str(),
+            target.name.as_str(),
+        ),
+        pre: Precondition::NONE,
+        header: header_of(target.kind, &value),
+        bytes: stored::canonical(value),
+    }]));
 }

@@ -5,6 +5,6 @@ pub(crate) mod delete;
 mod get;
 mod list;
 mod logs;
-mod patch;
+pub(crate) mod patch;
 pub(crate) mod update;
 pub(crate) mod watch;

@@ -68,11 +68,7 @@ fn ensure(plan: &mut Plan, view: &View<'_>, resource: &str, (name, spec): Named)
             annotations: Some(BTreeMap::from([(AUTO_UPDATE.into(), "true".into())])),
             ..ObjectMeta::default()
         };
-        plan.writes.push(Write::Create {
-            resource: resource.into(),
-            object: json!({"metadata": metadata, "spec": spec}),
-            announce: None,
-        });
+        plan.create_value(resource, json!({"metadata": metadata, "spec": spec}));
         return;
     };
     if Meta::of(&found.value()).annotation(AUTO_UPDATE) == Some("true") {

@@ -96,10 +96,14 @@ impl Plan {
 
     /// Adds a creation.
     pub fn create<T: Resource + Serialize>(&mut self, object: &T) {
-        let resource = resource_of::<T>().into();
+        self.create_value(resource_of::<T>(), to_value(object));
+    }
+
+    /// Adds a creation of an object that is JSON already.
+    pub fn create_value(&mut self, resource: impl Into<Arc<str>>, object: Value) {
         self.writes.push(Write::Create {
-            resource,
-            object: to_value(object),
+            resource: resource.into(),
+            object,
             announce: None,
         });
     }

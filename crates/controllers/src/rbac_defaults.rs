@@ -14,7 +14,7 @@ use kontiki_state::Object;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use crate::plan::{Plan, Write, to_value};
+use crate::plan::{Plan, to_value};
 use crate::view::View;
 use crate::{Controller, Error, Watch, WorkKey};
 use policy::{DefaultRole, defaults};
@@ -108,7 +108,7 @@ fn role(view: &View<'_>, default: &DefaultRole, plan: &mut Plan) {
                 }
                 None => object["rules"] = to_value(&default.rules),
             }
-            create(plan, resource, object);
+            plan.create_value(resource, object);
         }
         Some(found) => mend(&found, plan, |object| {
             merge(&mut object["metadata"]["labels"], &labels);
@@ -146,7 +146,7 @@ fn binding(view: &View<'_>, default: &DefaultRole, plan: &mut Plan) {
         object["subjects"] = to_value(subjects);
     }
     match view.snapshot.find(&resource, &default.namespace, name) {
-        None => create(plan, resource, object),
+        None => plan.create_value(resource, object),
         // A binding of another role can't be changed: it makes room, and the next reconcile makes ours.
         Some(found) if found.value()["roleRef"] != reference => {
             if !is_left_alone(&found.value()) {
@@ -160,14 +160,6 @@ fn binding(view: &View<'_>, default: &DefaultRole, plan: &mut Plan) {
             }
         }),
     }
-}
-
-fn create(plan: &mut Plan, resource: Arc<str>, object: Value) {
-    plan.writes.push(Write::Create {
-        resource,
-        object,
-        announce: None,
-    });
 }
 
 fn is_left_alone(object: &Value) -> bool {

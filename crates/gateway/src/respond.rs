@@ -96,9 +96,13 @@ pub fn json_bytes(code: StatusCode, bytes: Bytes, style: Style) -> Response {
 
 /// An object's JSON as protobuf.
 pub fn to_protobuf(json: &[u8]) -> Result<Vec<u8>, Status> {
-    let tree: Value = serde_json::from_slice(json)
-        .map_err(|error| Status::internal(format!("a stored object is not JSON: {error}")))?;
-    protobuf::encode(&tree).map_err(|error| no_form(&error))
+    protobuf::encode(&tree(json)?).map_err(|error| no_form(&error))
+}
+
+/// An object's JSON as a tree.
+pub fn tree(json: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(json)
+        .map_err(|error| Status::internal(format!("a stored object is not JSON: {error}")))
 }
 
 /// What upstream answers for an object that it cannot write as protobuf.

@@ -145,8 +145,6 @@ fn time_zone(errors: &mut Errors, at: Path<'_>, zone: &str) {
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let [names, images] = print::container_cells(object, "/spec/jobTemplate/spec/template");
-    let selector = object.pointer("/spec/jobTemplate/spec/selector");
-    let selector = selector.map(|selector| typed(Some(selector)));
     let last = match object.pointer("/status/lastScheduleTime") {
         None | Some(Value::Null) => "<none>".to_owned(),
         then => time::age(then, now_unix_ms),
@@ -166,7 +164,7 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
         table::age(object, now_unix_ms),
         names,
         images,
-        selectors::cell(selector.as_ref()).into(),
+        selectors::cell_at(object, "/spec/jobTemplate/spec/selector").into(),
     ]
 }
 

@@ -199,9 +199,6 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let count = |field: &str| int(object, &format!("/status/{field}")).into();
     let [names, images] = print::container_cells(object, "/spec/template");
     let nodes = object.pointer("/spec/template/spec/nodeSelector");
-    let selector = object
-        .pointer("/spec/selector")
-        .map(|selector| typed(Some(selector)));
     vec![
         table::name(object),
         count("desiredNumberScheduled"),
@@ -213,7 +210,7 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
         table::age(object, now_unix_ms),
         names,
         images,
-        selectors::cell(selector.as_ref()).into(),
+        selectors::cell_at(object, "/spec/selector").into(),
     ]
 }
 

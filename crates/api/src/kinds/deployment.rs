@@ -156,9 +156,6 @@ fn validate_status(new: &Value, old: &Value) -> Vec<FieldError> {
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let count = |pointer: &str| int(object, pointer);
     let [names, images] = print::container_cells(object, "/spec/template");
-    let selector = object
-        .pointer("/spec/selector")
-        .map(|selector| typed(Some(selector)));
     vec![
         table::name(object),
         format!(
@@ -172,7 +169,7 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
         table::age(object, now_unix_ms),
         names,
         images,
-        selectors::cell(selector.as_ref()).into(),
+        selectors::cell_at(object, "/spec/selector").into(),
     ]
 }
 

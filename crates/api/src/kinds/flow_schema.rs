@@ -63,11 +63,7 @@ pub static KIND: Kind = Kind {
             or_zero(spec, "matchingPrecedence", DEFAULT_PRECEDENCE);
         },
         validate,
-        validate_status: |new, _| {
-            let mut errors = Errors::default();
-            conditions(&mut errors, new);
-            errors.0
-        },
+        validate_status,
         row,
         ..Hooks::NONE
     },
@@ -291,6 +287,13 @@ fn bad_url(path: &str) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Rules of a status, of either kind.
+pub(super) fn validate_status(new: &Value, _: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    conditions(&mut errors, new);
+    errors.0
 }
 
 /// Rules of the conditions of a status.

@@ -167,9 +167,6 @@ fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
 fn row(job: &Value, now_unix_ms: u64) -> Vec<Value> {
     let status: JobStatus = typed(job.get("status"));
     let [names, images] = print::container_cells(job, "/spec/template");
-    let selector = job
-        .pointer("/spec/selector")
-        .map(|selector| typed(Some(selector)));
     let succeeded = status.succeeded.unwrap_or_default();
     let completions = match job.pointer("/spec/completions").and_then(Value::as_i64) {
         Some(completions) => format!("{succeeded}/{completions}"),
@@ -192,7 +189,7 @@ fn row(job: &Value, now_unix_ms: u64) -> Vec<Value> {
         table::age(job, now_unix_ms),
         names,
         images,
-        selectors::cell(selector.as_ref()).into(),
+        selectors::cell_at(job, "/spec/selector").into(),
     ]
 }
 

@@ -6,10 +6,10 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
+use crate::conditions;
 use crate::field_error::FieldError;
 use crate::kind::{Column, Hooks, Kind, Subresource};
-use crate::meta;
-use crate::podspec::json::{int, list, typed};
+use crate::podspec::json::{int, typed};
 use crate::podspec::path::{Errors, Path, to_value};
 use crate::podspec::scaled::{SPEC, at_most_all, int_or_percent};
 use crate::podspec::selectors;
@@ -68,9 +68,14 @@ fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
 }
 
 fn validate_status(new: &Value, _: &Value) -> Vec<FieldError> {
-    let conditions = list(new, "/status/conditions");
-    let mut errors = Errors(meta::validate_conditions(conditions, "status.conditions"));
+    let mut errors = Errors::default();
     let at = Path::root("status");
+    conditions::validate(
+        &mut errors,
+        &at.child("conditions"),
+        new,
+        "/status/conditions",
+    );
     for field in [
         "disruptionsAllowed",
         "currentHealthy",

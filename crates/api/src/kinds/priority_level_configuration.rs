@@ -6,7 +6,7 @@ use k8s_openapi::api::flowcontrol::v1::{
 };
 use serde_json::Value;
 
-use super::flow_schema::conditions;
+use super::flow_schema::{conditions, validate_status};
 use crate::field_error::FieldError;
 use crate::flowcontrol::{self, EXEMPT};
 use crate::kind::{Column, Hooks, Kind, Subresource};
@@ -54,11 +54,7 @@ pub static KIND: Kind = Kind {
     hooks: Hooks {
         default,
         validate,
-        validate_status: |new, _| {
-            let mut errors = Errors::default();
-            conditions(&mut errors, new);
-            errors.0
-        },
+        validate_status,
         row,
         ..Hooks::NONE
     },

@@ -5,11 +5,10 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::kind::{Column, Hooks, Kind, Subresource};
-use crate::podspec::json::{ensure, int, into_object, or_pointer, typed};
+use crate::podspec::json::{ensure, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC};
-use crate::podspec::{defaults, print, selectors, warnings};
-use crate::table;
+use crate::podspec::{defaults, selectors, warnings};
 
 /// ReplicaSet.
 pub static KIND: Kind = Kind {
@@ -26,31 +25,13 @@ pub static KIND: Kind = Kind {
         validate_status,
         warnings: |new, old| warnings::template(new, old, "spec.template"),
         row,
-        fields: |object| {
-            vec![(
-                "status.replicas",
-                int(object, "/status/replicas").to_string(),
-            )]
-        },
+        fields: scaled::fields,
         ..Hooks::NONE
     },
     ..Kind::of::<ReplicaSet>()
 };
 
-const COLUMNS: &[Column] = &[
-    Column::NAME,
-    Column::typed("Desired", "integer", "The number of desired pods."),
-    Column::typed(
-        "Current",
-        "integer",
-        "The most recently observed number of pods.",
-    ),
-    Column::typed("Ready", "integer", "The number of pods that are ready."),
-    Column::AGE,
-    print::CONTAINERS,
-    print::IMAGES,
-    Column::text("Selector", "Label selector for pods.").wide(),
-];
+const COLUMNS: &[Column] = &scaled::columns("Label selector for pods.");
 
 fn default(object: &mut Value) {
     or_pointer(ensure(into_object(object), "spec"), "replicas", 1);
@@ -70,32 +51,16 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors.0
 }
 
-fn validate_status(new: &Value, _old: &Value) -> Vec<FieldError> {
-    let mut errors = Errors::default();
-    scaled::counts(
-        &mut errors,
-        new,
-        &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
-        &["observedGeneration", "terminatingReplicas"],
-    );
-    errors.0
+fn validate_status(new: &Value, _: &Value) -> Vec<FieldError> {
+    scaled::validate_status(new, &["observedGeneration", "terminatingReplicas"])
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
-    let [names, images] = print::container_cells(object, "/spec/template");
-    let selector = object
-        .pointer("/spec/selector")
-        .map(|selector| typed(Some(selector)));
-    vec![
-        table::name(object),
-        int(object, "/spec/replicas").into(),
-        int(object, "/status/replicas").into(),
-        int(object, "/status/readyReplicas").into(),
-        table::age(object, now_unix_ms),
-        names,
-        images,
-        selectors::cell(selector.as_ref()).into(),
-    ]
+    scaled::row(
+        object,
+        now_unix_ms,
+        selectors::cell_at(object, "/spec/selector"),
+    )
 }
 
 #[cfg(test)]

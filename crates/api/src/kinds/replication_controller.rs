@@ -6,11 +6,10 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::kind::{Column, Hooks, Kind, Subresource};
-use crate::podspec::json::{child, ensure, int, into_object, or_pointer, typed};
+use crate::podspec::json::{child, ensure, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC, always_running};
 use crate::podspec::{defaults, print, validate as podspec, warnings};
-use crate::table;
 
 /// ReplicationController.
 pub static KIND: Kind = Kind {
@@ -27,31 +26,13 @@ pub static KIND: Kind = Kind {
         validate_status,
         warnings: |new, old| warnings::template(new, old, "spec.template"),
         row,
-        fields: |object| {
-            vec![(
-                "status.replicas",
-                int(object, "/status/replicas").to_string(),
-            )]
-        },
+        fields: scaled::fields,
         ..Hooks::NONE
     },
     ..Kind::of::<ReplicationController>()
 };
 
-const COLUMNS: &[Column] = &[
-    Column::NAME,
-    Column::typed("Desired", "integer", "The number of desired pods."),
-    Column::typed(
-        "Current",
-        "integer",
-        "The most recently observed number of pods.",
-    ),
-    Column::typed("Ready", "integer", "The number of pods that are ready."),
-    Column::AGE,
-    print::CONTAINERS,
-    print::IMAGES,
-    Column::text("Selector", "The labels of the pods that count.").wide(),
-];
+const COLUMNS: &[Column] = &scaled::columns("The labels of the pods that count.");
 
 fn default(object: &mut Value) {
     let labels = object.pointer("/spec/template/metadata/labels").cloned();
@@ -103,28 +84,15 @@ fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
 }
 
 fn validate_status(new: &Value, _: &Value) -> Vec<FieldError> {
-    let mut errors = Errors::default();
-    scaled::counts(
-        &mut errors,
-        new,
-        &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
-        &["observedGeneration"],
-    );
-    errors.0
+    scaled::validate_status(new, &["observedGeneration"])
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
-    let [names, images] = print::container_cells(object, "/spec/template");
-    vec![
-        table::name(object),
-        int(object, "/spec/replicas").into(),
-        int(object, "/status/replicas").into(),
-        int(object, "/status/readyReplicas").into(),
-        table::age(object, now_unix_ms),
-        names,
-        images,
-        print::labels(object.pointer("/spec/selector")).into(),
-    ]
+    scaled::row(
+        object,
+        now_unix_ms,
+        print::labels(object.pointer("/spec/selector")),
+    )
 }
 
 #[cfg(test)]

@@ -93,19 +93,7 @@ fn is_standard(name: &str) -> bool {
         name.strip_prefix("limits.").unwrap_or(plain),
         "cpu" | "memory" | "ephemeral-storage"
     );
-    let counted = matches!(
-        name,
-        "pods"
-            | "resourcequotas"
-            | "services"
-            | "replicationcontrollers"
-            | "secrets"
-            | "persistentvolumeclaims"
-            | "configmaps"
-            | "services.nodeports"
-            | "services.loadbalancers"
-    );
-    storage || computed || counted || resources::is_hugepages(plain)
+    storage || computed || resources::is_counted(name) || resources::is_hugepages(plain)
 }
 
 fn is_scope(scope: &str) -> bool {

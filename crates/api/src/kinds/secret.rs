@@ -12,7 +12,12 @@ use crate::meta::{Meta, names, object_mut};
 use crate::table;
 
 const OPAQUE: &str = "Opaque";
-const SERVICE_ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
+/// Type of the Secrets that hold a token of a ServiceAccount.
+pub const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+/// Annotation with the name of the ServiceAccount that such a token is for.
+pub const SERVICE_ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
+/// Annotation with its uid.
+pub const SERVICE_ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
 /// Secret.
 pub static KIND: Kind = Kind {
@@ -96,7 +101,7 @@ fn validate_type(secret: &Value, kind: &str) -> Vec<FieldError> {
         absent.map(|key| required(key)).collect()
     };
     match kind {
-        "kubernetes.io/service-account-token" => {
+        SERVICE_ACCOUNT_TOKEN => {
             let name = Meta::of(secret)
                 .annotation(SERVICE_ACCOUNT_NAME)
                 .unwrap_or_default();

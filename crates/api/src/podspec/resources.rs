@@ -92,7 +92,7 @@ pub fn amount(errors: &mut Errors, at: Path<'_>, name: &str, amount: &Text) {
 }
 
 /// Whether a resource is a number of objects.
-fn is_counted(name: &str) -> bool {
+pub fn is_counted(name: &str) -> bool {
     matches!(
         name,
         "pods"

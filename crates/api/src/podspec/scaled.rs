@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::path::{Errors, Given, Path, to_value};
-use super::{json, names, selectors, validate};
+use super::{json, names, print, selectors, validate};
+use crate::field_error::FieldError;
+use crate::kind::Column;
+use crate::table;
 
 /// The path of a spec.
 pub const SPEC: Path<'static> = Path::root("spec");
@@ -183,4 +186,51 @@ pub fn counts(errors: &mut Errors, object: &Value, within_replicas: &[&str], oth
             "cannot be greater than readyReplicas",
         );
     }
+}
+
+/// Columns of what keeps a number of equal pods: a ReplicaSet, a ReplicationController.
+pub const fn columns(selector_description: &'static str) -> [Column; 8] {
+    [
+        Column::NAME,
+        Column::typed("Desired", "integer", "The number of desired pods."),
+        Column::typed(
+            "Current",
+            "integer",
+            "The most recently observed number of pods.",
+        ),
+        Column::typed("Ready", "integer", "The number of pods that are ready."),
+        Column::AGE,
+        print::CONTAINERS,
+        print::IMAGES,
+        Column::text("Selector", selector_description).wide(),
+    ]
+}
+
+/// Its cells, with the selector as that kind shows it.
+pub fn row(object: &Value, now_unix_ms: u64, selector: String) -> Vec<Value> {
+    let [names, images] = print::container_cells(object, "/spec/template");
+    vec![
+        table::name(object),
+        json::int(object, "/spec/replicas").into(),
+        json::int(object, "/status/replicas").into(),
+        json::int(object, "/status/readyReplicas").into(),
+        table::age(object, now_unix_ms),
+        names,
+        images,
+        selector.into(),
+    ]
+}
+
+/// Its selectable field.
+pub fn fields(object: &Value) -> Vec<(&'static str, String)> {
+    let replicas = json::int(object, "/status/replicas");
+    vec![("status.replicas", replicas.to_string())]
+}
+
+/// Rules of its status; `others` are further counts that are not negative.
+pub fn validate_status(status: &Value, others: &[&'static str]) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    let counted = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+    counts(&mut errors, status, &counted, others);
+    errors.0
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::Value;
 
+use super::json::typed;
 use super::path::{Errors, Given, Path};
 use crate::selector;
 
@@ -30,6 +32,12 @@ pub fn matches(selector: &LabelSelector, labels: Option<&BTreeMap<String, String
     let none = BTreeMap::new();
     let parsed = selector::LabelSelector::from_object(selector);
     parsed.is_ok_and(|selector| selector.matches(labels.unwrap_or(&none)))
+}
+
+/// The selector at a JSON pointer as tables show it.
+pub fn cell_at(object: &Value, pointer: &str) -> String {
+    let selector = object.pointer(pointer).map(|given| typed(Some(given)));
+    cell(selector.as_ref())
 }
 
 /// A selector as tables show it: `<none>` when it is absent or matches everything.

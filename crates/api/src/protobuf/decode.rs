@@ -110,15 +110,14 @@ impl Decoder {
         let Value::Array(items) = slot(into, field.name, || Value::Array(Vec::new())) else {
             return Ok(());
         };
-        let Raw::Bytes(bytes) = raw else {
-            items.push(self.content(field, raw, depth)?);
-            return Ok(());
+        let packed = match raw {
+            Raw::Bytes(bytes) if is_packable(&field.content) => bytes,
+            _ => {
+                items.push(self.content(field, raw, depth)?);
+                return Ok(());
+            }
         };
-        if !is_packable(&field.content) {
-            items.push(self.content(field, raw, depth)?);
-            return Ok(());
-        }
-        let mut packed = Reader::new(bytes);
+        let mut packed = Reader::new(packed);
         while !packed.is_empty() {
             let raw = match field.content {
                 Content::Double => Raw::Fixed64(u64::from_le_bytes(packed.fixed()?)),

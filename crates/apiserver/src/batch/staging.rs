@@ -76,7 +76,7 @@ impl ApiServer {
             behind: self.clone(),
             noted: Arc::clone(&noted),
         };
-        let server = ApiServer::new(staging, self.options().clone());
+        let server = self.over(staging);
         // A dry run too goes all the way to what would be proposed: the transaction is judged as a whole.
         let written = match operation {
             Operation::Create {

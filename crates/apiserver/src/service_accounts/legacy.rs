@@ -6,6 +6,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kontiki_api::kinds::secret::{
+    SERVICE_ACCOUNT_NAME, SERVICE_ACCOUNT_TOKEN, SERVICE_ACCOUNT_UID,
+};
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_base::status::Status;
 use kontiki_state::Snapshot;
@@ -16,9 +19,6 @@ use super::{groups, username};
 use crate::options::{Context, Target, User};
 use crate::server::ApiServer;
 
-const TYPE: &str = "kubernetes.io/service-account-token";
-const NAME: &str = "kubernetes.io/service-account.name";
-const UID: &str = "kubernetes.io/service-account.uid";
 const ISSUER: &str = "kubernetes/serviceaccount";
 /// Where each namespace has the API's CA.
 const ROOT_CA: &str = "kube-root-ca.crt";
@@ -47,11 +47,11 @@ impl ApiServer {
         secret: &mut Value,
     ) -> Result<(), Status> {
         let is_ours = target.kind.group.is_empty() && target.kind.plural == "secrets";
-        if !is_ours || secret["type"] != TYPE {
+        if !is_ours || secret["type"] != SERVICE_ACCOUNT_TOKEN {
             return Ok(());
         }
         let account = Meta::of(secret)
-            .annotation(NAME)
+            .annotation(SERVICE_ACCOUNT_NAME)
             .unwrap_or_default()
             .to_owned();
         if account.is_empty() || secret["data"]["token"].is_string() {
@@ -65,7 +65,7 @@ impl ApiServer {
         };
         let uid = found.header.uid.to_string();
         if Meta::of(secret)
-            .annotation(UID)
+            .annotation(SERVICE_ACCOUNT_UID)
             .is_some_and(|wanted| wanted != uid)
         {
             return Ok(());
@@ -82,7 +82,7 @@ impl ApiServer {
         let token = token.map_err(|_| Status::internal("failed to create token"))?;
         metadata_mut(secret)
             .entry("annotations")
-            .or_insert_with(|| json!({}))[UID] = uid.into();
+            .or_insert_with(|| json!({}))[SERVICE_ACCOUNT_UID] = uid.into();
         let ca = self
             .store()
             .snapshot()

@@ -235,7 +235,7 @@ fn apply_patch(
 }
 
 /// Whether the patch itself names the revision that it is for.
-fn pins(patch: PatchType, body: &Value) -> bool {
+pub(crate) fn pins(patch: PatchType, body: &Value) -> bool {
     match patch {
         PatchType::Json => body.as_array().is_some_and(|ops| {
             ops.iter()

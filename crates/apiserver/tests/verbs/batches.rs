@@ -1,11 +1,8 @@
 //! Atomic batches: all or nothing, races, addresses, dry runs.
 
-use kontiki_api::stored;
 use kontiki_apiserver::testing::{self, Memory, admin, collection, create, jane, object, pod};
-use kontiki_apiserver::write::header_of;
 use kontiki_apiserver::{ApiServer, Body, DeleteOptions, Operation, Outcome, WriteOptions};
 use kontiki_base::status::{Reason, Status};
-use kontiki_state::{Op, Precondition, Proposal};
 use serde_json::{Value, json};
 
 use super::{get, revision};
@@ -170,20 +167,8 @@ async fn a_lost_race_is_run_again_unless_the_client_named_the_revision() {
     let memory = Memory::default();
     let server = testing::server_over(memory.clone()).await;
     let stored = create(&server, "configmaps", "default", map("a", "1")).await;
-    let overtake = |label: &str| {
-        let target = object("configmaps", "default", "a");
-        let mut value = stored.clone();
-        value["metadata"]["labels"] = json!({"by": label});
-        let header = header_of(target.kind, &value);
-        let key = kontiki_state::Key::new("configmaps", "default", "a");
-        let (pre, bytes) = (Precondition::NONE, stored::canonical(value));
-        memory.overtake_next(Proposal::batch(vec![Op::Update {
-            key,
-            pre,
-            header,
-            bytes,
-        }]));
-    };
+    let target = object("configmaps", "default", "a");
+    let overtake = |label: &str| testing::overtake(&memory, &target, &stored, label);
     overtake("someone");
     let other = creation("configmaps", map("b", "1"));
     let values = done(

@@ -2,7 +2,7 @@
 
 use kontiki_api::Subresource;
 use kontiki_apiserver::testing::{self, admin, create, deployment, object};
-use kontiki_apiserver::{Body, WriteOptions};
+use kontiki_apiserver::{Body, PatchType, WriteOptions};
 use kontiki_base::status::Reason;
 use serde_json::json;
 
@@ -128,6 +128,27 @@ async fn scale_reads_and_writes_replicas() {
         .find(|entry| entry["subresource"] == "scale")
         .unwrap();
     assert_eq!(entry["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+}
+
+#[tokio::test]
+async fn a_patch_of_the_scale_runs_a_lost_race_again() {
+    let memory = testing::Memory::default();
+    let server = testing::server_over(memory.clone()).await;
+    let web = object("deployments.apps", "default", "web");
+    let stored = create(&server, "deployments.apps", "default", deployment("web", 1)).await;
+    testing::overtake(&memory, &web, &stored, "controller");
+    let target = web.clone().with(Subresource::Scale);
+    let (body, options) = (
+        Body::from(json!({"spec": {"replicas": 5}})),
+        WriteOptions::default(),
+    );
+    let patched = server
+        .patch(&admin(), &target, PatchType::Merge, body, &options)
+        .await;
+    assert_eq!(patched.unwrap().object.value()["spec"]["replicas"], 5);
+    let web = get(&server, &web).await.unwrap();
+    assert_eq!(web["metadata"]["labels"], json!({"by": "controller"}));
+    assert_eq!(web["spec"]["replicas"], 5);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use kontiki_state::{Command, Proposal, Store};
 
 use super::*;
+use crate::Write;
 use crate::cluster_role_aggregation::ClusterRoleAggregation;
 use crate::commit::{Stamp, commit};
 use crate::view::Settings;
@@ -136,7 +137,7 @@ fn namespaces_get_theirs_when_they_are_there() {
     assert_eq!(world.0.snapshot().len(), 0);
     let mut plan = Plan::none();
     let namespace = json!({"metadata": {"name": "kube-system"}});
-    create(&mut plan, "namespaces".into(), namespace);
+    plan.create_value("namespaces", namespace);
     world.carry_out(plan.writes);
     world.carry_out(world.reconcile(&key).writes);
     assert_eq!(

@@ -8,7 +8,6 @@ use kontiki_api::protobuf::{Form, write_tail};
 use kontiki_apiserver::Page;
 use kontiki_base::status::Status;
 use kontiki_state::Object;
-use serde_json::Value;
 
 use super::{CHUNK_BYTES, json_bytes, metadata, streamed};
 use crate::respond::{self, Response, Style};
@@ -77,10 +76,8 @@ impl Items {
     fn write(&mut self, object: &Object, out: &mut Vec<u8>) -> Result<(), Status> {
         self.json.clear();
         self.shaper.write_item(object, &mut self.json);
-        let tree: Value = serde_json::from_slice(&self.json)
-            .map_err(|error| Status::internal(format!("a stored object is not JSON: {error}")))?;
         self.item
-            .write_item(&tree, out)
+            .write_item(&respond::tree(&self.json)?, out)
             .map_err(|error| respond::no_form(&error))
     }
 
