@@ -3,5 +3,6 @@
 //! kubectl is the one that `KUBECTL` names, so that one run of this suite per version holds all supported versions.
 
 mod certificates;
+mod drain;
 mod kubectl;
 mod python;

@@ -4,12 +4,14 @@
 //! Files are not written here: a volume takes what is kept (`pod::volumes`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccountTokenProjection};
 use kontiki_base::random::Random;
-use kontiki_proto::node::RequestTokenRequest;
 use kontiki_proto::node::node_service_client::NodeServiceClient;
+use kontiki_proto::node::{RequestTokenRequest, RequestTokenResponse};
 use parking_lot::Mutex;
 use tonic::transport::Channel;
 
@@ -27,10 +29,32 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Life of a token whose volume names none (the API's default).
 const DEFAULT_S: i64 = 3600;
 
+/// Who issues tokens: a server, or a test.
+pub trait Issuer: Send + Sync {
+    /// One token.
+    fn issue(
+        &self,
+        request: RequestTokenRequest,
+    ) -> BoxFuture<'_, Result<RequestTokenResponse, tonic::Status>>;
+}
+
+impl Issuer for NodeServiceClient<Channel> {
+    fn issue(
+        &self,
+        request: RequestTokenRequest,
+    ) -> BoxFuture<'_, Result<RequestTokenResponse, tonic::Status>> {
+        let mut client = self.clone();
+        Box::pin(async move {
+            let answer = client.request_token(request).await?;
+            Ok(answer.into_inner())
+        })
+    }
+}
+
 /// The tokens of this node's pods, and the way to more of them.
 #[derive(Default)]
 pub struct Tokens {
-    client: Mutex<Option<NodeServiceClient<Channel>>>,
+    issuer: Mutex<Option<Arc<dyn Issuer>>>,
     kept: Mutex<BTreeMap<Wanted, Kept>>,
 }
 
@@ -75,13 +99,13 @@ impl Wanted {
 
 impl Tokens {
     /// A session is open: requests go over its connection from now on.
-    pub fn connected(&self, client: NodeServiceClient<Channel>) {
-        *self.client.lock() = Some(client);
+    pub fn connected(&self, issuer: impl Issuer + 'static) {
+        *self.issuer.lock() = Some(Arc::new(issuer));
     }
 
     /// The session is over.
     pub fn disconnected(&self) {
-        *self.client.lock() = None;
+        *self.issuer.lock() = None;
     }
 
     /// The pod is gone.
@@ -146,13 +170,11 @@ impl Tokens {
     }
 
     async fn fetch(&self, node: &Node, pod: &Pod, wanted: &Wanted) -> Result<Kept, String> {
-        let client = self.client.lock().clone();
-        let mut client = client.ok_or("no server is reachable")?;
-        let answer = client.request_token(wanted.request(pod));
-        let answer = tokio::time::timeout(ANSWER, answer).await;
+        let issuer = self.issuer.lock().clone();
+        let issuer = issuer.ok_or("no server is reachable")?;
+        let answer = tokio::time::timeout(ANSWER, issuer.issue(wanted.request(pod))).await;
         let answer = answer.map_err(|_| "the server does not answer")?;
         let issued = answer.map_err(|status| status.message().to_owned())?;
-        let issued = issued.into_inner();
         let expires_ms = u64::try_from(issued.expires_unix_ms).unwrap_or_default();
         Ok(Kept {
             token: issued.token,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::conditions;
 use crate::field_error::FieldError;
 use crate::kind::{Column, Hooks, Kind, Subresource};
-use crate::podspec::json::{int, typed};
+use crate::podspec::json::{int, list, typed};
 use crate::podspec::path::{Errors, Path, to_value};
 use crate::podspec::scaled::{SPEC, at_most_all, int_or_percent};
 use crate::podspec::selectors;
