@@ -21,19 +21,24 @@ use crate::authz::forbidden_because;
 use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
+mod certificates;
 mod controllers;
 mod external_ips;
 mod kind_hooks;
 mod limit_ranger;
 mod pod_security;
 pub(crate) mod resource_quota;
+mod service_account;
 
 pub use controllers::ControllerWrite;
 
 /// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
 static PLUGINS: &[&dyn Plugin] = &[
     &limit_ranger::LimitRanger,
+    &service_account::ServiceAccount,
     &pod_security::PodSecurity,
+    &certificates::Approval,
+    &certificates::Signing,
     &external_ips::DenyServiceExternalIps,
     &resource_quota::ResourceQuotas,
 ];
@@ -231,6 +236,27 @@ impl Request<'_> {
         for (key, value) in effects.annotations.drain(..) {
             self.context.audit.annotate(&key, || value);
         }
+    }
+
+    /// The target, with the name of an object whose creation's URL does not tell it (upstream's `extractResourceName`).
+    pub(crate) fn named(&self, object: &Value) -> Target {
+        let meta = Meta::of(object);
+        let names = [&self.target.name, meta.name(), meta.generate_name()];
+        let name = names.into_iter().find(|name| !name.is_empty());
+        Target {
+            name: name.unwrap_or("Unknown").to_owned(),
+            ..self.target.clone()
+        }
+    }
+
+    /// 403 about an object.
+    pub(crate) fn forbidden(&self, object: &Value, why: &str) -> Status {
+        forbidden_because(&self.named(object), why)
+    }
+
+    /// Whether it is about a kind, by its group and plural.
+    pub(crate) fn is_about(&self, group: &str, plural: &str) -> bool {
+        (self.target.kind.group(), self.target.kind.plural()) == (group, plural)
     }
 
     fn is_handled(&self) -> bool {

@@ -107,7 +107,7 @@ impl Backend for Memory {
     }
 }
 
-/// A server with the namespace `default`, both tokens, and a clock that stands still.
+/// A server with the namespace `default` and its ServiceAccount, both tokens, and a clock that stands still.
 pub async fn server() -> ApiServer {
     server_over(Memory::default()).await
 }
@@ -155,6 +155,9 @@ pub async fn server_made(memory: Memory, options: Options) -> ApiServer {
     let server = ApiServer::new(memory, options);
     let namespace = json!({"metadata": {"name": "default"}});
     create(&server, "namespaces", "", namespace).await;
+    // What a controller would make: pods need it.
+    let account = json!({"metadata": {"name": "default"}});
+    create(&server, "serviceaccounts", "default", account).await;
     server
 }
 
