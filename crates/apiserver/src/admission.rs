@@ -17,12 +17,19 @@ use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
 mod controllers;
+mod expressions;
 mod kind_hooks;
+mod matching;
+mod review;
+mod webhooks;
 
 pub use controllers::ControllerWrite;
 
 /// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
-static PLUGINS: &[&dyn Plugin] = &[];
+static PLUGINS: &[&dyn Plugin] = &[
+    &webhooks::Mutating,
+    &webhooks::Validating,
+];
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +67,6 @@ pub(crate) struct Request<'a> {
     pub(crate) operation: Operation,
     /// The object as it is stored; none for a create.
     pub(crate) old: Option<&'a Value>,
-    // The first plugin with an effect elsewhere reads it.
-    #[allow(dead_code)]
     /// Nothing will be written, hence nothing may have an effect elsewhere.
     pub(crate) dry_run: bool,
 }
@@ -78,6 +83,8 @@ pub(crate) struct Effects {
     #[allow(dead_code)]
     /// For the audit log: `plugin/key` and value.
     pub(crate) annotations: Vec<(String, String)>,
+    /// Whether the mutating phase begins again.
+    reinvocation: webhooks::Reinvocation,
 }
 
 /// One step of admission.
@@ -125,11 +132,15 @@ impl Request<'_> {
         new: &mut Value,
         effects: &mut Effects,
     ) -> Result<(), Status> {
-        for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
-            let admitted = plugin.mutate(self, new, effects).await;
-            admitted.inspect_err(|why| noted(*plugin, why))?;
+        loop {
+            for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
+                let admitted = plugin.mutate(self, new, effects).await;
+                admitted.inspect_err(|why| noted(*plugin, why))?;
+            }
+            if !effects.reinvocation.begins_again() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// The validating phase. `new` is none for a deletion.
