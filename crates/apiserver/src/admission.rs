@@ -20,6 +20,7 @@ mod controllers;
 mod expressions;
 mod kind_hooks;
 mod matching;
+mod policies;
 mod review;
 mod webhooks;
 
@@ -28,6 +29,7 @@ pub use controllers::ControllerWrite;
 /// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
 static PLUGINS: &[&dyn Plugin] = &[
     &webhooks::Mutating,
+    &policies::Policies,
     &webhooks::Validating,
 ];
 
