@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: protobuf messages, struct literals, a clock.
 
+pub mod admission;
 mod ast;
 mod authorizer;
 mod budget;

@@ -23,12 +23,17 @@ use crate::server::ApiServer;
 
 mod certificates;
 mod controllers;
+mod expressions;
 mod external_ips;
 mod kind_hooks;
 mod limit_ranger;
+mod matching;
 mod pod_security;
+mod policies;
 pub(crate) mod resource_quota;
+mod review;
 mod service_account;
+mod webhooks;
 
 pub use controllers::ControllerWrite;
 
@@ -40,6 +45,9 @@ static PLUGINS: &[&dyn Plugin] = &[
     &certificates::Approval,
     &certificates::Signing,
     &external_ips::DenyServiceExternalIps,
+    &webhooks::Mutating,
+    &policies::Policies,
+    &webhooks::Validating,
     &resource_quota::ResourceQuotas,
 ];
 
@@ -97,6 +105,8 @@ pub(crate) struct Effects {
     pub(crate) waits: bool,
     /// Its turn among those, until it is committed.
     pub(crate) turn: Option<resource_quota::Turn>,
+    /// Whether the mutating phase begins again.
+    reinvocation: webhooks::Reinvocation,
 }
 
 impl Effects {
@@ -167,12 +177,16 @@ impl Request<'_> {
         new: &mut Value,
         effects: &mut Effects,
     ) -> Result<(), Status> {
-        for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
-            let admitted = plugin.mutate(self, new, effects).await;
-            self.tell_audit(effects);
-            admitted.inspect_err(|why| noted(*plugin, why))?;
+        loop {
+            for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
+                let admitted = plugin.mutate(self, new, effects).await;
+                self.tell_audit(effects);
+                admitted.inspect_err(|why| noted(*plugin, why))?;
+            }
+            if !effects.reinvocation.begins_again() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// The validating phase. `new` is none for a deletion.

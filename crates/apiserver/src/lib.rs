@@ -24,6 +24,7 @@ mod kinds;
 mod modify;
 mod node_times;
 mod options;
+pub mod outbound;
 mod page_token;
 mod patch;
 mod reviews;

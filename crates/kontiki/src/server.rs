@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kontiki_apiserver::authn::Tokens;
+use kontiki_apiserver::outbound::OutboundOptions;
 use kontiki_apiserver::{ApiServer, NodeLiveness as _, TokenIssuer};
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SystemRandom;
@@ -173,6 +174,10 @@ fn api_options(
         ),
         node_tunnel: dispatcher.clone(),
         liveness: dispatcher.clone(),
+        outbound: OutboundOptions {
+            allow_loopback: config.allow_loopback_extensions,
+            ..OutboundOptions::default()
+        },
         service_cidr: parse_cidr(&config.service_cidr)?,
         node_ports: config.node_port_first..=config.node_port_last,
         allow_service_external_ips: config.allow_service_external_ips,

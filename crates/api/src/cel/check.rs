@@ -56,9 +56,9 @@ impl<'e> Checker<'e> {
     /// The type of a node.
     pub(super) fn check(&mut self, node: &mut Node) -> Type {
         let at = node.at;
-        if let Some(name) = self.dotted_type(node) {
+        if let Some((name, of)) = self.dotted(node) {
             node.expr = Expr::Name(name.into());
-            return Type::Type;
+            return of;
         }
         match &mut node.expr {
             Expr::Literal(literal) => literal_type(literal),
@@ -109,15 +109,21 @@ impl<'e> Checker<'e> {
         }
     }
 
-    /// `google.protobuf.Timestamp` as a name of a type.
-    fn dotted_type(&self, node: &Node) -> Option<&'static str> {
+    /// A dotted name that means one thing: `google.protobuf.Timestamp`, `authorizer.requestResource`.
+    fn dotted(&self, node: &Node) -> Option<(String, Type)> {
         if !matches!(node.expr, Expr::Select(_)) {
             return None;
         }
         let name = Select::qualified(node)?;
-        ["google.protobuf.Timestamp", "google.protobuf.Duration"]
-            .into_iter()
-            .find(|known| *known == name)
+        let root = name.split('.').next().unwrap_or_default();
+        if self.locals.iter().any(|(local, _)| **local == *root) {
+            return None;
+        }
+        if ["google.protobuf.Timestamp", "google.protobuf.Duration"].contains(&name.as_str()) {
+            return Some((name, Type::Type));
+        }
+        let known = self.environment.variables.get(&name)?.clone();
+        Some((name, known))
     }
 
     fn declared(&self, name: &str) -> Option<Type> {

@@ -148,7 +148,7 @@ impl<'p, 'a> Evaluator<'p, 'a> {
             }
         }
         let of = self.evaluate(&select.of)?;
-        let key = Value::String((&select.field).clone().into());
+        let key = Value::String(Arc::clone(&select.field).into());
         if select.is_test {
             return self
                 .lookup(&of, &key)

@@ -170,11 +170,7 @@ impl Parser {
 
     fn unary(&mut self) -> Parsed {
         let mut signs: Vec<(u32, &'static str)> = Vec::new();
-        loop {
-            let sign = match self.peek().what {
-                Word::Sign(sign @ ("!" | "-")) => sign,
-                _ => break,
-            };
+        while let Word::Sign(sign @ ("!" | "-")) = self.peek().what {
             let at = self.advance().at;
             // A sign twice is none.
             match signs.last() {

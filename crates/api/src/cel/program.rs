@@ -35,6 +35,13 @@ impl Environment {
         self
     }
 
+    /// Without a variable.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
     /// With an object, `name`, whose fields are expressions evaluated at first use. Only its fields can be selected.
     #[must_use]
     pub fn with_lazy(mut self, name: impl Into<String>) -> Self {

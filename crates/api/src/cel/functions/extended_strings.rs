@@ -91,11 +91,11 @@ fn char_at<'a>(args: &[Value<'a>], scope: &mut Scope<'_>) -> Evaluated<'a> {
     }
 }
 
-/// The place of a part in a text, the search's price paid.
-fn search<'v, 'a>(
-    args: &'v [Value<'a>],
-    scope: &mut Scope<'_>,
-) -> Result<(Vec<char>, Vec<char>, Option<i64>), EvalError> {
+/// A text, a part of it, and where the search begins, if it is said.
+type Search = (Vec<char>, Vec<char>, Option<i64>);
+
+/// What is searched for, the search's price paid.
+fn search<'v, 'a>(args: &'v [Value<'a>], scope: &mut Scope<'_>) -> Result<Search, EvalError> {
     let (text, part, from) = match args {
         [Value::String(text), Value::String(part)] => (text, part, None),
         [Value::String(text), Value::String(part), Value::Int(from)] => (text, part, Some(*from)),
