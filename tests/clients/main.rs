@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod certificates;
+mod drain;
 mod kube_rs;
 mod kubectl;
 mod python;

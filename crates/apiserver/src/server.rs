@@ -122,7 +122,7 @@ impl ApiServer {
             options: self.options().clone(),
             policies: Arc::clone(&self.0.policies),
             served: Arc::clone(&self.0.served),
-            outbound: Arc::clone(&self.0.outbound),
+            outbound: self.0.outbound.clone(),
             history: History::default(),
             n_watches: AtomicUsize::new(0),
             fairness: OnceLock::new(),

@@ -253,7 +253,7 @@ mod tests {
         ] {
             let mut claim = claim;
             let kind = &crate::kinds::persistent_volume_claim::KIND;
-            (kind.hooks.admit)(&mut claim, None, &given.admission()).unwrap();
+            kind.admit(&mut claim, None, &given.admission()).unwrap();
             assert_eq!(claim["spec"]["storageClassName"], expected);
         }
     }

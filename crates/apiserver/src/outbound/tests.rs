@@ -164,7 +164,7 @@ impl Dialer for Redirected {
 
 /// A server with the Service `hook` that one pod is behind.
 async fn server_with(outbound: OutboundOptions) -> ApiServer {
-    let server = testing::server_made(
+    let server = testing::server_with_options(
         Memory::default(),
         Options {
             outbound,

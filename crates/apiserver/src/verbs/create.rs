@@ -171,8 +171,8 @@ impl ApiServer {
         Err(status)
     }
 
-    /// What the transaction would find out, for a dry run.
-    fn check_namespace_here(&self, target: &Target) -> Result<(), Status> {
+    /// What the transaction would find out, for a dry run and for who waits for something in the namespace.
+    pub(crate) fn check_namespace_here(&self, target: &Target) -> Result<(), Status> {
         if !target.kind.namespaced() {
             return Ok(());
         }

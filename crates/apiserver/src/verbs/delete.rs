@@ -38,6 +38,9 @@ const RETURNS_OBJECT: &[&str] = &[
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
+/// Has a last word on a deletion: changes the object that is to go, and adds operations that belong to it.
+pub(crate) type Judge<'a> = &'a (dyn Fn(&mut Value) -> Result<Vec<Op>, Status> + Sync);
+
 impl ApiServer {
     /// Deletes an object.
     pub async fn delete(
@@ -91,12 +94,25 @@ impl ApiServer {
         target: &Target,
         options: &DeleteOptions,
     ) -> Result<Written, Status> {
+        self.delete_if(context, target, options, None).await
+    }
+
+    /// Deletes once `judge` agrees. It is asked anew in each round; what it changes and adds is one transaction with the
+    /// deletion. It stands in for the admission of deletions.
+    pub(crate) async fn delete_if(
+        &self,
+        context: &Context,
+        target: &Target,
+        options: &DeleteOptions,
+        judge: Option<Judge<'_>>,
+    ) -> Result<Written, Status> {
         if let Some(revision) = &options.resource_version {
             self.catch_up(revision).await;
         }
         for _ in 0..limits::UPDATE_RETRIES {
             let object = self.current(context, target).await?;
             let old = object.value();
+            check_preconditions(target, options, &object)?;
             let request = Request {
                 server: self,
                 context,
@@ -106,9 +122,16 @@ impl ApiServer {
                 dry_run: options.dry_run,
             };
             let mut effects = Effects::of_request(&request);
-            request.validate(None, &mut effects).await?;
-            check_preconditions(target, options, &object)?;
-            let outcome = match self.marked(target, options, &old)? {
+            let mut base = old.clone();
+            match judge {
+                Some(judge) => effects.ops = judge(&mut base)?,
+                None => request.validate(None, &mut effects).await?,
+            }
+            let marked = match self.marked(target, options, &base)? {
+                Marked::Unchanged if base != old => Marked::Pending(base),
+                marked => marked,
+            };
+            let outcome = match marked {
                 Marked::Gone => {
                     self.remove(context, target, options, &object, effects.ops)
                         .await?
