@@ -90,9 +90,10 @@ fn is_subject(subject: &Subject, request: &RequestInfo<'_>) -> bool {
             let wanted = subject.user.as_ref();
             wanted.is_some_and(|wanted| wanted.name == ALL || wanted.name == user.name)
         }
-        "Group" => subject.group.as_ref().is_some_and(|wanted| {
-            wanted.name == ALL || user.groups.contains(&wanted.name)
-        }),
+        "Group" => subject
+            .group
+            .as_ref()
+            .is_some_and(|wanted| wanted.name == ALL || user.groups.contains(&wanted.name)),
         "ServiceAccount" => subject.service_account.as_ref().is_some_and(|wanted| {
             let account = user.name.strip_prefix(ACCOUNTS);
             let account = account.and_then(|account| account.split_once(':'));
