@@ -72,6 +72,11 @@ impl Quantity {
         ceil_away(self.nanos, NANO / 1000)
     }
 
+    /// The nearest double.
+    pub fn approximate(self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
+
     /// Whether it is a whole number.
     pub fn is_integer(self) -> bool {
         self.nanos % NANO == 0

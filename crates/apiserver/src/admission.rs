@@ -21,20 +21,33 @@ use crate::authz::forbidden_because;
 use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
+mod certificates;
 mod controllers;
+mod expressions;
 mod external_ips;
 mod kind_hooks;
 mod limit_ranger;
+mod matching;
 mod pod_security;
+mod policies;
 pub(crate) mod resource_quota;
+mod review;
+mod service_account;
+mod webhooks;
 
 pub use controllers::ControllerWrite;
 
 /// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
 static PLUGINS: &[&dyn Plugin] = &[
     &limit_ranger::LimitRanger,
+    &service_account::ServiceAccount,
     &pod_security::PodSecurity,
+    &certificates::Approval,
+    &certificates::Signing,
     &external_ips::DenyServiceExternalIps,
+    &webhooks::Mutating,
+    &policies::Policies,
+    &webhooks::Validating,
     &resource_quota::ResourceQuotas,
 ];
 
@@ -92,6 +105,8 @@ pub(crate) struct Effects {
     pub(crate) waits: bool,
     /// Its turn among those, until it is committed.
     pub(crate) turn: Option<resource_quota::Turn>,
+    /// Whether the mutating phase begins again.
+    reinvocation: webhooks::Reinvocation,
 }
 
 impl Effects {
@@ -162,12 +177,16 @@ impl Request<'_> {
         new: &mut Value,
         effects: &mut Effects,
     ) -> Result<(), Status> {
-        for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
-            let admitted = plugin.mutate(self, new, effects).await;
-            self.tell_audit(effects);
-            admitted.inspect_err(|why| noted(*plugin, why))?;
+        loop {
+            for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
+                let admitted = plugin.mutate(self, new, effects).await;
+                self.tell_audit(effects);
+                admitted.inspect_err(|why| noted(*plugin, why))?;
+            }
+            if !effects.reinvocation.begins_again() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// The validating phase. `new` is none for a deletion.
@@ -231,6 +250,27 @@ impl Request<'_> {
         for (key, value) in effects.annotations.drain(..) {
             self.context.audit.annotate(&key, || value);
         }
+    }
+
+    /// The target, with the name of an object whose creation's URL does not tell it (upstream's `extractResourceName`).
+    pub(crate) fn named(&self, object: &Value) -> Target {
+        let meta = Meta::of(object);
+        let names = [&self.target.name, meta.name(), meta.generate_name()];
+        let name = names.into_iter().find(|name| !name.is_empty());
+        Target {
+            name: name.unwrap_or("Unknown").to_owned(),
+            ..self.target.clone()
+        }
+    }
+
+    /// 403 about an object.
+    pub(crate) fn forbidden(&self, object: &Value, why: &str) -> Status {
+        forbidden_because(&self.named(object), why)
+    }
+
+    /// Whether it is about a kind, by its group and plural.
+    pub(crate) fn is_about(&self, group: &str, plural: &str) -> bool {
+        (self.target.kind.group(), self.target.kind.plural()) == (group, plural)
     }
 
     fn is_handled(&self) -> bool {

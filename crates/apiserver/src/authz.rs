@@ -90,7 +90,7 @@ impl<'a> Attributes<'a> {
     /// A verb on a target.
     pub(crate) fn new(user: &'a User, verb: &'a str, target: &'a Target) -> Self {
         // As in upstream's URLs, a namespace lies in itself: roles in it may say who reads it.
-        let is_namespace = target.kind.group.is_empty() && target.kind.plural == "namespaces";
+        let is_namespace = target.kind.group().is_empty() && target.kind.plural() == "namespaces";
         Self {
             user,
             namespace: if is_namespace {
@@ -100,8 +100,8 @@ impl<'a> Attributes<'a> {
             },
             ask: Ask {
                 verb,
-                group: target.kind.group,
-                resource: target.kind.plural,
+                group: target.kind.group(),
+                resource: target.kind.plural(),
                 subresource: target
                     .subresource
                     .map_or("", kontiki_api::Subresource::name),
@@ -258,7 +258,7 @@ fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
 
 /// 403 with a reason of its own.
 pub(crate) fn forbidden_because(target: &Target, why: &str) -> Status {
-    forbidden_resource(target.kind.group, target.kind.plural, &target.name, why)
+    forbidden_resource(target.kind.group(), target.kind.plural(), &target.name, why)
 }
 
 fn forbidden_resource(group: &str, plural: &str, name: &str, why: &str) -> Status {

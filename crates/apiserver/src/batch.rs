@@ -276,12 +276,12 @@ fn repeated(staged: &[Staged]) -> Option<(usize, usize, Key)> {
     None
 }
 
-fn named(
-    operations: &[Operation],
+fn named<'a>(
+    operations: &'a [Operation],
     staged: &[Staged],
     idx: usize,
-) -> (&'static kontiki_api::Kind, String) {
-    let kind = operations[idx].target().kind;
+) -> (&'a kontiki_api::Kind, String) {
+    let kind = &operations[idx].target().kind;
     let name = staged[idx].ops.first().map_or("", |op| &*op.key().name);
     (kind, name.to_owned())
 }

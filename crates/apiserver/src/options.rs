@@ -46,7 +46,7 @@ pub struct Context {
 #[derive(Clone)]
 pub struct Target {
     /// The kind.
-    pub kind: &'static Kind,
+    pub kind: Kind,
     /// Namespace; empty for cluster-scoped kinds and for all namespaces.
     pub namespace: String,
     /// Name; empty for collections.
@@ -251,9 +251,9 @@ impl Answer {
 
 impl Target {
     /// A collection, of one namespace or (empty) of all.
-    pub fn collection(kind: &'static Kind, namespace: impl Into<String>) -> Self {
+    pub fn collection(kind: &Kind, namespace: impl Into<String>) -> Self {
         Self {
-            kind,
+            kind: kind.clone(),
             namespace: namespace.into(),
             name: String::new(),
             subresource: None,
@@ -261,13 +261,9 @@ impl Target {
     }
 
     /// One object.
-    pub fn object(
-        kind: &'static Kind,
-        namespace: impl Into<String>,
-        name: impl Into<String>,
-    ) -> Self {
+    pub fn object(kind: &Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
-            kind,
+            kind: kind.clone(),
             namespace: namespace.into(),
             name: name.into(),
             subresource: None,

@@ -17,6 +17,8 @@ use crate::authz::Policies;
 use crate::backend::Backend;
 use crate::fairness::Fairness;
 use crate::history::History;
+use crate::kinds::Served;
+use crate::outbound::{OutboundOptions, Pool};
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
 
@@ -31,6 +33,8 @@ pub struct Options {
     pub node_tunnel: Arc<dyn NodeTunnel>,
     /// When nodes were last heard of.
     pub liveness: Arc<dyn NodeLiveness>,
+    /// The way to webhooks and aggregated API servers.
+    pub outbound: OutboundOptions,
     /// Time.
     pub clock: SharedClock,
     /// Randomness, for generated names and addresses.
@@ -54,6 +58,7 @@ impl Default for Options {
             issuer: Arc::new(TokenIssuer::ephemeral()),
             node_tunnel: Arc::new(NoNodes),
             liveness: Arc::new(NoNodes),
+            outbound: OutboundOptions::default(),
             clock: SystemClock::shared(),
             random: Arc::new(SystemRandom),
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
@@ -70,6 +75,10 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
     pub(crate) policies: Arc<Policies>,
+    /// The kinds, as the store defines them.
+    pub(crate) served: Arc<Served>,
+    /// Connections to extensions.
+    pub(crate) outbound: Arc<Pool>,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
@@ -91,10 +100,13 @@ impl ApiServer {
     pub fn new(backend: impl Backend, options: Options) -> Self {
         let backend = Arc::new(backend);
         let policies = Arc::new(Policies::new(backend.store()));
+        let served = Arc::new(Served::new(backend.store()));
         Self(Arc::new(Inner {
             backend,
             options,
             policies,
+            served,
+            outbound: Arc::default(),
             history: History::default(),
             n_watches: AtomicUsize::new(0),
             fairness: OnceLock::new(),
@@ -109,6 +121,8 @@ impl ApiServer {
             backend: Arc::new(backend),
             options: self.options().clone(),
             policies: Arc::clone(&self.0.policies),
+            served: Arc::clone(&self.0.served),
+            outbound: self.0.outbound.clone(),
             history: History::default(),
             n_watches: AtomicUsize::new(0),
             fairness: OnceLock::new(),

@@ -107,7 +107,7 @@ impl Backend for Memory {
     }
 }
 
-/// A server with the namespace `default`, both tokens, and a clock that stands still.
+/// A server with the namespace `default` and its ServiceAccount, both tokens, and a clock that stands still.
 pub async fn server() -> ApiServer {
     server_over(Memory::default()).await
 }
@@ -123,7 +123,7 @@ pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>)
         liveness,
         ..Options::default()
     };
-    server_made(memory, options).await
+    server_with_options(memory, options).await
 }
 
 /// The same whose requests are recorded as the rules of an audit policy say.
@@ -136,11 +136,14 @@ pub async fn server_audited(rules: Value) -> (ApiServer, crate::audit::Entries) 
         auditor: Some(auditor),
         ..Options::default()
     };
-    (server_made(Memory::default(), options).await, entries)
+    (
+        server_with_options(Memory::default(), options).await,
+        entries,
+    )
 }
 
-/// The same made with other options but for time and randomness.
-pub async fn server_made(memory: Memory, options: Options) -> ApiServer {
+/// The same with options of the test's own; the clock stands still and the random generator is seeded, whatever they say.
+pub async fn server_with_options(memory: Memory, options: Options) -> ApiServer {
     let options = Options {
         clock: ManualClock::at(NOW_UNIX_MS),
         random: Arc::new(SeededRandom::new(7)),
@@ -155,6 +158,9 @@ pub async fn server_made(memory: Memory, options: Options) -> ApiServer {
     let server = ApiServer::new(memory, options);
     let namespace = json!({"metadata": {"name": "default"}});
     create(&server, "namespaces", "", namespace).await;
+    // What a controller would make: pods need it.
+    let account = json!({"metadata": {"name": "default"}});
+    create(&server, "serviceaccounts", "default", account).await;
     server
 }
 
@@ -248,7 +254,7 @@ pub fn overtake(memory: &Memory, target: &Target, object: &Value, label: &str) {
             target.name.as_str(),
         ),
         pre: Precondition::NONE,
-        header: header_of(target.kind, &value),
+        header: header_of(&target.kind, &value),
         bytes: stored::canonical(value),
     }]));
 }

@@ -73,7 +73,14 @@ pub const AUDIT_QUEUE_BYTES: usize = 32 * MIB;
 pub const AUDIT_OBJECT_BYTES: usize = 4 * MIB;
 /// Annotations of one object, in bytes (upstream `TotalAnnotationSizeLimitB`).
 pub const ANNOTATION_BYTES: usize = 256 * KIB;
+/// Bytes of a webhook's reply: a patch may replace a whole object.
+pub const WEBHOOK_REPLY_BYTES: usize = 4 * MIB;
+/// Connections to extensions that are kept open without a request.
+pub const OUTBOUND_IDLE_CONNECTIONS: usize = 64;
+/// Longest wait for a connection to an extension, its TLS handshake included.
+pub const OUTBOUND_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+const _: () = assert!(OBJECT_BYTES < WEBHOOK_REPLY_BYTES);
 const _: () = assert!(OBJECT_BYTES < REQUEST_BYTES);
 const _: () = assert!(REQUEST_BYTES < PROPOSAL_BYTES);
 const _: () = assert!(ENTRY_SOFT_BYTES + PROPOSAL_BYTES < RPC_MESSAGE_BYTES);

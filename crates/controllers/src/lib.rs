@@ -6,11 +6,13 @@
 //! Deliberately absent: tokio, a clock, randomness (generated names and uids are the manager's), knowledge of one
 //! another: controllers meet through objects.
 
+mod certificates;
 mod cluster_role_aggregation;
 pub mod commit;
 mod controllers;
 mod cron_job;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod event_ttl;
@@ -39,6 +41,7 @@ mod service_endpoints;
 mod taint_eviction;
 mod view;
 
+pub use certificates::{Certificate, CertificateSigner};
 pub use controllers::CONTROLLERS;
 pub use plan::{EventNote, Plan, Propagation, Write};
 pub use view::{Found, Settings, View, typed};

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kontiki_state::{Object, Snapshot};
 use serde::de::DeserializeOwned;
 
-use crate::Error;
+use crate::{CertificateSigner, Error};
 
 /// Facts of the cluster that are not objects.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub api_endpoints: Vec<(String, u16)>,
     /// The API's CA, for `kube-root-ca.crt`; empty to publish none.
     pub root_ca_pem: String,
+    /// The API's CA with its key; none to sign nothing.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             kubernetes_service_ip: "10.96.0.1".into(),
             api_endpoints: Vec::new(),
             root_ca_pem: String::new(),
+            signer: None,
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn around(routes: Router, gateway: &Arc<Gateway>) -> Router {
             // Around all that could panic, and inside the counting, so that a panic is a counted 500.
             .layer(from_fn(survive_panics))
             // Before authentication, which leaves some routes open.
-            .layer(from_fn(parse))
+            .layer(from_fn_with_state(gateway.clone(), parse))
             // Before the limit: strangers must not take the places of users.
             .layer(from_fn_with_state(gateway.clone(), authenticate))
             // Around all that decides about a known user's request, so that refusals are recorded too.
@@ -96,8 +96,8 @@ async fn survive_panics(request: Request, next: Next) -> Response {
         })
 }
 
-async fn parse(mut request: Request, next: Next) -> Response {
-    let parsed = Parsed::of(request.method(), request.uri());
+async fn parse(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+    let parsed = Parsed::of(&gateway.api.kinds(), request.method(), request.uri());
     request.extensions_mut().insert(Arc::new(parsed));
     next.run(request).await
 }

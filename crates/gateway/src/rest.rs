@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use kontiki_api::Subresource;
 use kontiki_api::discovery::{group_version, subresource_kind, verbs};
-use kontiki_api::{Kind, Subresource};
 use kontiki_apiserver::{Answer, Context, PatchType, Propagation, Target, Written};
 use kontiki_base::limits::AUDIT_OBJECT_BYTES;
 use kontiki_base::status::Status;
@@ -43,16 +43,16 @@ pub async fn serve(
 ) -> Result<Response, Status> {
     let (parts, content) = request.into_parts();
     check_method(&parts.method, resource)?;
-    let (query, kind) = (&parsed.query, resource.target.kind);
+    let (query, kind) = (&parsed.query, &resource.target.kind);
     context.timeout = parsed.timeout;
     if resource.target.subresource == Some(Subresource::Log) {
         let options = query::log_options(query)?;
         return logs::answer(gateway.api.logs(&context, &resource.target, options).await);
     }
     // Before anything is written: an answer that the client can't read must not follow a write.
-    let offer = Offer::of(kind.api_version(), kind.kind);
+    let offer = Offer::of(kind.api_version(), kind.kind());
     let accepted = accept::negotiate(&parts.headers, offer)?;
-    let shaper = Shaper::new(kind, accepted.shape, query, gateway.now_unix_ms())?;
+    let shaper = Shaper::new(kind.clone(), accepted.shape, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
     let call = Call {
         gateway,
@@ -85,12 +85,12 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
         Some(Subresource::Finalize) => &[Method::PUT],
         Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
         None if resource.is_nowhere() => &[],
-        None if resource.target.kind.review.is_some() => &[Method::POST],
+        None if resource.target.kind.review().is_some() => &[Method::POST],
         None if resource.is_all_namespaces() => &[Method::GET],
         None if !resource.is_collection() => {
             &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]
         }
-        None if verbs(resource.target.kind).contains(&"deletecollection") => {
+        None if verbs(&resource.target.kind).contains(&"deletecollection") => {
             &[Method::GET, Method::POST, Method::DELETE]
         }
         None => &[Method::GET, Method::POST],
@@ -131,19 +131,19 @@ impl Call<'_> {
     async fn list_answer(&self, page: kontiki_apiserver::Page) -> Result<Response, Status> {
         let audit = &self.context.audit;
         if audit.wants_answer() {
-            match list::within(&page, self.shaper, AUDIT_OBJECT_BYTES) {
+            match list::within(&page, self.shaper.clone(), AUDIT_OBJECT_BYTES) {
                 Some(json) => audit.answers(|| json.into()),
                 None => audit.answers_too_much(),
             }
         }
-        list::answer(page, self.shaper, self.style).await
+        list::answer(page, self.shaper.clone(), self.style).await
     }
 
     async fn watch(&self) -> Result<Response, Status> {
         let options = query::watch_options(self.query)?;
         if self.style.format.stream_type().is_none() {
-            let kind = self.shaper.kind;
-            let offer = Offer::of(kind.api_version(), kind.kind);
+            let kind = &self.shaper.kind;
+            let offer = Offer::of(kind.api_version(), kind.kind());
             return Err(accept::stream_not_acceptable(offer));
         }
         let started = self
@@ -152,7 +152,7 @@ impl Call<'_> {
             .watch(&self.context, self.target(), &options)
             .await;
         let encoded = self.gateway.encoded.clone();
-        watch::answer(started, self.shaper, self.style.format, encoded)
+        watch::answer(started, self.shaper.clone(), self.style.format, encoded)
     }
 
     async fn create(&self, content: axum::body::Body) -> Result<Response, Status> {
@@ -240,10 +240,10 @@ impl Call<'_> {
     }
 
     async fn decode(&self, content: axum::body::Body) -> Result<kontiki_apiserver::Body, Status> {
-        let kind: &Kind = self.target().kind;
+        let kind = &self.target().kind;
         let (group, version, kind) = match self.target().subresource {
             Some(subresource) => subresource_kind(kind, subresource),
-            None => (kind.group, kind.version, kind.kind),
+            None => (kind.group(), kind.version(), kind.kind()),
         };
         let expected = Expected {
             api_version: &group_version(group, version),
@@ -290,8 +290,8 @@ impl Call<'_> {
 
     /// Whether a rendered answer goes out as it is: also everything that is not of the kind (Status, Scale).
     fn is_plain(&self, tree: &serde_json::Value) -> bool {
-        let kind: &Kind = self.shaper.kind;
-        self.shaper.shape == Shape::Object || tree["kind"] != kind.kind
+        let kind = &self.shaper.kind;
+        self.shaper.shape == Shape::Object || tree["kind"] != kind.kind()
     }
 }
 

@@ -120,6 +120,7 @@ async fn dispatch(
         return Err(path::no_such_method());
     }
     let headers = request.headers();
+    let kinds = gateway.api.kinds();
     match &parsed.route {
         Route::Health(path) => Ok(health::answer(&gateway.checks, path, &parsed.query)),
         Route::Version => version::answer(headers, &parsed.query),
@@ -129,20 +130,20 @@ async fn dispatch(
             METRICS.render().into(),
         )),
         Route::CoreVersions => gateway.discovery.core_versions(headers),
-        Route::Groups => gateway.discovery.groups(headers),
-        Route::Group(group) => discovery::group(group, headers),
-        Route::Resources(group, version) => discovery::resources(group, version, headers),
+        Route::Groups => gateway.discovery.groups(&kinds, headers),
+        Route::Group(group) => discovery::group(&kinds, group, headers),
+        Route::Resources(group, version) => discovery::resources(&kinds, group, version, headers),
         Route::Jwks => Ok(openid::jwks(&gateway.api)),
         Route::OpenIdConfiguration => Ok(openid::configuration(
             &gateway.api,
             gateway.discovery.advertise(),
         )),
-        Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(headers)),
-        Route::OpenApiIndex => gateway.openapi.index(headers),
+        Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(&kinds, headers)),
+        Route::OpenApiIndex => gateway.openapi.index(&kinds, headers),
         Route::OpenApi(group, version) => {
             gateway
                 .openapi
-                .document(group, version, headers, &parsed.query)
+                .document(&kinds, (group, version), headers, &parsed.query)
         }
         Route::Resource(_) | Route::Refused(_) | Route::Unknown => not_found(),
     }

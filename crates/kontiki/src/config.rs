@@ -48,6 +48,9 @@ pub struct ServerConfig {
     pub node_port_first: u16,
     /// Last port of NodePort services.
     pub node_port_last: u16,
+    /// Whether webhooks and aggregated API servers may be on this very machine's loopback addresses. Whoever may write a
+    /// webhook could then talk to all that listens here.
+    pub allow_loopback_extensions: bool,
     /// Bearer tokens: CSV of token,user,uid,"group,group".
     pub token_auth_file: Option<PathBuf>,
     /// Services may name addresses of their own in `spec.externalIPs`, and so take over others' traffic.
@@ -138,6 +141,7 @@ impl Default for ServerConfig {
             service_cidr: "10.96.0.0/16".into(),
             node_port_first: 30000,
             node_port_last: 32767,
+            allow_loopback_extensions: false,
             token_auth_file: None,
             allow_service_external_ips: false,
             audit_policy_file: None,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kontiki_apiserver::authn::Tokens;
+use kontiki_apiserver::outbound::OutboundOptions;
 use kontiki_apiserver::{ApiServer, NodeLiveness as _, TokenIssuer};
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SystemRandom;
@@ -57,17 +58,11 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     );
     let manager = kontiki_controller_manager::start(
         consensus.clone(),
-        manager_options(
-            &config,
-            &consensus,
-            &dispatcher,
-            &api,
-            authorities.api.cert_pem().to_owned(),
-        ),
+        manager_options(&config, &consensus, &dispatcher, &api, &authorities),
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
     let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
-        .add_service(dispatcher.service())
+        .add_service(dispatcher.service(api.clone()))
         .into_axum_router();
     let rest = kontiki_gateway::router(
         api,
@@ -179,6 +174,10 @@ fn api_options(
         ),
         node_tunnel: dispatcher.clone(),
         liveness: dispatcher.clone(),
+        outbound: OutboundOptions {
+            allow_loopback: config.allow_loopback_extensions,
+            ..OutboundOptions::default()
+        },
         service_cidr: parse_cidr(&config.service_cidr)?,
         node_ports: config.node_port_first..=config.node_port_last,
         allow_service_external_ips: config.allow_service_external_ips,
@@ -245,14 +244,15 @@ fn manager_options(
     consensus: &Consensus,
     dispatcher: &Arc<Dispatcher>,
     api: &ApiServer,
-    root_ca_pem: String,
+    authorities: &Authorities,
 ) -> kontiki_controller_manager::Options {
     let (consensus, dispatcher) = (consensus.clone(), dispatcher.clone());
     let pod_listen = config.pod_listen;
     let settings = kontiki_controllers::Settings {
         cluster_cidr: config.cluster_cidr.clone(),
         kubernetes_service_ip: config.kubernetes_service_ip(),
-        root_ca_pem,
+        root_ca_pem: authorities.api.cert_pem().to_owned(),
+        signer: Some(authorities.api.clone()),
         ..kontiki_controllers::Settings::default()
     };
     kontiki_controller_manager::Options {

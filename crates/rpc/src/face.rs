@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kontiki_api::Kinds;
 use kontiki_apiserver::audit::Trail;
 use kontiki_apiserver::authn::{Credentials, PeerCert};
 use kontiki_apiserver::{ApiServer, Context, Impersonation, Seat, Target, User};
@@ -29,12 +30,13 @@ pub struct Asked {
 impl Asked {
     /// A verb on what a reference names; a wrong reference is the call's own failure.
     pub fn of(
+        kinds: &Kinds,
         method: &'static str,
         verb: &'static str,
         reference: Option<&proto::ObjectRef>,
     ) -> Self {
         Self {
-            target: target(reference.cloned()).ok(),
+            target: target(kinds, reference.cloned()).ok(),
             ..Self::path(method, verb)
         }
     }

@@ -1,5 +1,6 @@
 //! `kontiki.api.v1.ObjectService`: one method a verb.
 
+use kontiki_api::Kinds;
 use kontiki_apiserver::{
     Body, Context, DeleteOptions, GetOptions, ListOptions, PatchType, Propagation, Target,
 };
@@ -29,7 +30,7 @@ impl Service {
         context: &Context,
         request: proto::GetRequest,
     ) -> Result<proto::GetResponse, Status> {
-        let target = named(request.r#ref)?;
+        let target = named(&self.face.api.kinds(), request.r#ref)?;
         let options = GetOptions {
             resource_version: stale(request.allow_stale),
         };
@@ -45,7 +46,7 @@ impl Service {
         context: &Context,
         request: proto::ListRequest,
     ) -> Result<proto::ListResponse, Status> {
-        let target = collection(request.r#ref)?;
+        let target = collection(&self.face.api.kinds(), request.r#ref)?;
         let limit = u64::try_from(request.page_size)
             .map_err(|_| Status::bad_request("page_size: must not be negative"))?;
         let options = ListOptions {
@@ -65,7 +66,7 @@ impl Service {
             objects: page
                 .items
                 .iter()
-                .map(|item| object(target.kind, item))
+                .map(|item| object(&target.kind, item))
                 .collect(),
             revision: page.revision,
             next_page_token: page.continue_,
@@ -84,7 +85,10 @@ impl Service {
             Type::StrategicMerge => PatchType::Strategic,
             Type::Unspecified => return Err(Status::bad_request("type: Required value")),
         };
-        let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+        let (target, options) = (
+            named(&self.face.api.kinds(), request.r#ref)?,
+            write_options(request.options)?,
+        );
         let written = self
             .face
             .api
@@ -108,7 +112,10 @@ impl Service {
         context: &Context,
         request: proto::ApplyRequest,
     ) -> Result<proto::ApplyResponse, Status> {
-        let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+        let (target, options) = (
+            named(&self.face.api.kinds(), request.r#ref)?,
+            write_options(request.options)?,
+        );
         if options.field_manager.is_none() {
             return Err(Status::bad_request("options.field_manager: Required value"));
         }
@@ -144,8 +151,8 @@ fn stale(allow: bool) -> Option<String> {
 }
 
 /// A target that must name a collection.
-pub fn collection(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
-    let target = target(reference)?;
+pub fn collection(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
+    let target = target(kinds, reference)?;
     if !target.name.is_empty() || target.subresource.is_some() {
         return Err(Status::bad_request(
             "ref: names one object, not a collection",
@@ -160,7 +167,10 @@ pub async fn create(
     context: &Context,
     request: proto::CreateRequest,
 ) -> Result<proto::CreateResponse, Status> {
-    let (target, options) = (creatable(request.r#ref)?, write_options(request.options)?);
+    let (target, options) = (
+        creatable(&face.api.kinds(), request.r#ref)?,
+        write_options(request.options)?,
+    );
     let written = face
         .api
         .create(context, &target, Body::from_json(&request.json)?, &options)
@@ -178,7 +188,10 @@ pub async fn update(
     context: &Context,
     request: proto::UpdateRequest,
 ) -> Result<proto::UpdateResponse, Status> {
-    let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+    let (target, options) = (
+        named(&face.api.kinds(), request.r#ref)?,
+        write_options(request.options)?,
+    );
     let written = face
         .api
         .update(context, &target, Body::from_json(&request.json)?, &options)
@@ -196,7 +209,7 @@ pub async fn delete(
     context: &Context,
     request: proto::DeleteRequest,
 ) -> Result<proto::DeleteResponse, Status> {
-    let (target, options) = deletion(request)?;
+    let (target, options) = deletion(&face.api.kinds(), request)?;
     let written = face.api.delete(context, &target, &options).await?;
     context.audit.answers(|| written.object.json());
     Ok(proto::DeleteResponse {
@@ -205,8 +218,11 @@ pub async fn delete(
 }
 
 /// What a delete names, and how.
-pub fn deletion(request: proto::DeleteRequest) -> Result<(Target, DeleteOptions), Status> {
-    let target = named(request.r#ref)?;
+pub fn deletion(
+    kinds: &Kinds,
+    request: proto::DeleteRequest,
+) -> Result<(Target, DeleteOptions), Status> {
+    let target = named(kinds, request.r#ref)?;
     let propagation = match request.propagation_policy.as_str() {
         "" => None,
         "Background" => Some(Propagation::Background),
@@ -238,7 +254,12 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::GetResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Get";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "get", request.get_ref().r#ref.as_ref());
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "get",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
             .unary(
                 &context,
@@ -254,8 +275,13 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::ListResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/List";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "list", request.get_ref().r#ref.as_ref())
-            .page_size(request.get_ref().page_size);
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "list",
+            request.get_ref().r#ref.as_ref(),
+        )
+        .page_size(request.get_ref().page_size);
         self.face
             .unary(
                 &context,
@@ -271,7 +297,12 @@ impl ObjectService for Service {
     ) -> Result<Response<Self::WatchStream>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Watch";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "watch", request.get_ref().r#ref.as_ref());
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "watch",
+            request.get_ref().r#ref.as_ref(),
+        );
         watch::start(&self.face, &context, &asked, request.into_inner()).await
     }
 
@@ -281,7 +312,12 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::CreateResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Create";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "create", request.get_ref().r#ref.as_ref());
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "create",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
             .unary(
                 &context,
@@ -297,7 +333,12 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::UpdateResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Update";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "update", request.get_ref().r#ref.as_ref());
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "update",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
             .unary(
                 &context,
@@ -313,7 +354,12 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::PatchResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Patch";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "patch", request.get_ref().r#ref.as_ref());
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "patch",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
             .unary(
                 &context,
@@ -329,7 +375,12 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::ApplyResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Apply";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "patch", request.get_ref().r#ref.as_ref());
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "patch",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
             .unary(
                 &context,
@@ -345,7 +396,12 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::DeleteResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Delete";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(method, "delete", request.get_ref().r#ref.as_ref());
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "delete",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
             .unary(
                 &context,

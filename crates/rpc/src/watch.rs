@@ -28,7 +28,7 @@ pub async fn start(
     request: proto::WatchRequest,
 ) -> Result<Response<Responses>, tonic::Status> {
     let refused = |status: Status| to_tonic(&status);
-    let target = target(request.r#ref).map_err(refused)?;
+    let target = target(&face.api.kinds(), request.r#ref).map_err(refused)?;
     let resumes = !request.resume_token.is_empty();
     if resumes && request.resume_token.parse::<u64>().is_err() {
         return Err(refused(Status::bad_request(
@@ -57,7 +57,7 @@ pub async fn start(
     let audit = context.audit.clone();
     audit.started(200);
     let mut writer = Writer {
-        kind: target.kind,
+        kind: target.kind.clone(),
         is_complete: resumes,
         bookmarks: request.bookmarks,
     };
@@ -73,7 +73,7 @@ pub async fn start(
 }
 
 struct Writer {
-    kind: &'static Kind,
+    kind: Kind,
     /// The present objects have all been sent.
     is_complete: bool,
     bookmarks: bool,
@@ -97,7 +97,7 @@ impl Writer {
         };
         Some(proto::WatchResponse {
             r#type: kind.into(),
-            object: object.map(|stored: &std::sync::Arc<Object>| self::object(self.kind, stored)),
+            object: object.map(|stored: &std::sync::Arc<Object>| self::object(&self.kind, stored)),
             resume_token: if self.is_complete {
                 revision.to_string()
             } else {

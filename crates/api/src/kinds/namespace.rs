@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::admission::Denied;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, metadata_mut, names, object_mut};
 use crate::table;
 
@@ -16,7 +16,7 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Namespace.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "namespace",
     short_names: &["ns"],
     namespaced: false,
@@ -39,8 +39,8 @@ pub static KIND: Kind = Kind {
         fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<Namespace>()
-};
+    ..BuiltIn::of::<Namespace>()
+});
 
 fn default(object: &mut Value) {
     let name = Meta::of(object).name().to_owned();

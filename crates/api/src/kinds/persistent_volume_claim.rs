@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::storage_class;
 use crate::admission::{Admission, Denied};
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{Fields, ensure, into_object, list, or, or_pointer, text, typed};
 use crate::podspec::warnings;
@@ -19,7 +19,7 @@ pub(super) use validate::{VOLUME_MODES, access_modes};
 pub(crate) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// PersistentVolumeClaim.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "persistentvolumeclaim",
     short_names: &["pvc"],
     subresources: &[Subresource::Status],
@@ -35,8 +35,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PersistentVolumeClaim>()
-};
+    ..BuiltIn::of::<PersistentVolumeClaim>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

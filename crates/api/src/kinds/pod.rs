@@ -17,12 +17,12 @@ pub use self::update::validate_binding;
 
 use crate::admission::{Admission, Denied};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::text;
 use crate::podspec::warnings;
 
 /// Pod.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "pod",
     short_names: &["po"],
     categories: &["all"],
@@ -62,8 +62,8 @@ pub static KIND: Kind = Kind {
         fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<Pod>()
-};
+    ..BuiltIn::of::<Pod>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::admission::Objects;
 use crate::deprecated_labels;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{Meta, names};
 use crate::podspec::json::{into_object, list, or_pointer, same, text, typed};
 use crate::podspec::names::label_name;
@@ -28,7 +28,7 @@ const DEFAULT_ANNOTATIONS: [&str; 2] = [
 ];
 
 /// StorageClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "storageclass",
     short_names: &["sc"],
     namespaced: false,
@@ -60,8 +60,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<StorageClass>()
-};
+    ..BuiltIn::of::<StorageClass>()
+});
 
 /// The class of claims that name none: of several the newest, and of those the first by name.
 pub(super) fn default_class(objects: &dyn Objects) -> Option<Arc<Value>> {
@@ -253,7 +253,7 @@ mod tests {
         ] {
             let mut claim = claim;
             let kind = &crate::kinds::persistent_volume_claim::KIND;
-            (kind.hooks.admit)(&mut claim, None, &given.admission()).unwrap();
+            kind.admit(&mut claim, None, &given.admission()).unwrap();
             assert_eq!(claim["spec"]["storageClassName"], expected);
         }
     }

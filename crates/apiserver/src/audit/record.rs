@@ -326,12 +326,12 @@ fn failure(code: u16, status: &Value) -> Value {
 
 pub(crate) fn resource_of(target: &Target) -> Resource<'_> {
     Resource {
-        group: target.kind.group,
-        version: target.kind.version,
-        resource: target.kind.plural,
+        group: target.kind.group(),
+        version: target.kind.version(),
+        resource: target.kind.plural(),
         subresource: target.subresource.map_or("", Subresource::name),
         // As in a URL, a namespace lies in itself.
-        namespace: if target.kind.plural == "namespaces" && target.kind.group.is_empty() {
+        namespace: if target.kind.plural() == "namespaces" && target.kind.group().is_empty() {
             &target.name
         } else {
             &target.namespace

@@ -15,7 +15,7 @@ async fn server(n_seats: u32) -> ApiServer {
         requests_in_flight: n_seats,
         ..Options::default()
     };
-    let server = testing::server_made(Memory::default(), options).await;
+    let server = testing::server_with_options(Memory::default(), options).await;
     for (resource, objects) in [
         (config::LEVELS, kontiki_api::flowcontrol::priority_levels()),
         (config::SCHEMAS, kontiki_api::flowcontrol::flow_schemas()),

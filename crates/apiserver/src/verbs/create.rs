@@ -48,11 +48,11 @@ impl ApiServer {
                 return Err(Status::new(Reason::MethodNotAllowed, message));
             }
         }
-        if let Some(review) = target.kind.review {
+        if let Some(review) = target.kind.review() {
             return self.review(context, target, review, body, options);
         }
         let mut warnings = Vec::new();
-        let mut object = decode(target.kind, body, options.field_validation, &mut warnings)?;
+        let mut object = decode(&target.kind, body, options.field_validation, &mut warnings)?;
         match_namespace(target, &mut object)?;
         target.kind.default(&mut object);
         let (manager, now) = (field_manager(context, options)?, self.now_text());
@@ -63,7 +63,7 @@ impl ApiServer {
             .create_object(context, target, object, options.dry_run, &mut warnings)
             .await?;
         Ok(Written {
-            object: versions::answer(target.kind, answer),
+            object: versions::answer(&target.kind, answer),
             created: true,
             accepted: false,
             warnings,
@@ -102,7 +102,7 @@ impl ApiServer {
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
-        let chooses = generates || services::is_service(target.kind);
+        let chooses = generates || services::is_service(&target.kind);
         let mut n_taken = 0;
         for _ in 0..RACES {
             // Only what is chosen here, or counted elsewhere, has another attempt.
@@ -117,7 +117,7 @@ impl ApiServer {
             }
             // Not earlier: a Job's labels carry its uid and its name.
             target.kind.prepare_create(&mut attempt);
-            let claims = services::allocate(self, target.kind, None, &mut attempt)?;
+            let claims = services::allocate(self, &target.kind, None, &mut attempt)?;
             let errors = target.kind.validate(&attempt, None);
             if !errors.is_empty() {
                 return Err(target.kind.invalid(&attempt, &errors));
@@ -130,14 +130,14 @@ impl ApiServer {
             }
             self.fill_token_secret(context, target, &mut attempt)
                 .await?;
-            let draft = Draft::new(target.kind, attempt)?;
+            let draft = Draft::new(&target.kind, attempt)?;
             let named = Target {
                 name: draft.key.name.to_string(),
                 ..target.clone()
             };
             if dry_run {
                 return match self.find(&named) {
-                    Some(_) => Err(already_exists(target.kind, &named.name)),
+                    Some(_) => Err(already_exists(&target.kind, &named.name)),
                     None => Ok(draft.rendered(None)),
                 };
             }
@@ -158,22 +158,22 @@ impl ApiServer {
                 // What was counted or an address was taken meanwhile: the next round sees it, and refuses it if it was
                 // asked for.
                 OpResult::Aborted => self.read_barrier(context).await?,
-                refused => return Err(refusal(target.kind, &named.name, &refused)),
+                refused => return Err(refusal(&target.kind, &named.name, &refused)),
             }
         }
         if !generates {
-            return Err(conflict(target.kind, &base, MODIFIED));
+            return Err(conflict(&target.kind, &base, MODIFIED));
         }
-        let mut status = already_exists(target.kind, &base);
+        let mut status = already_exists(&target.kind, &base);
         status
             .message
             .push_str(", the server was not able to generate a unique name for the object");
         Err(status)
     }
 
-    /// What the transaction would find out, for a dry run.
-    fn check_namespace_here(&self, target: &Target) -> Result<(), Status> {
-        if !target.kind.namespaced {
+    /// What the transaction would find out, for a dry run and for who waits for something in the namespace.
+    pub(crate) fn check_namespace_here(&self, target: &Target) -> Result<(), Status> {
+        if !target.kind.namespaced() {
             return Ok(());
         }
         match self

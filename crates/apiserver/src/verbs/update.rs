@@ -35,14 +35,14 @@ impl ApiServer {
             return self.update_scale(context, target, body, options).await;
         }
         let mut warnings = Vec::new();
-        let mut object = decode(target.kind, body, options.field_validation, &mut warnings)?;
+        let mut object = decode(&target.kind, body, options.field_validation, &mut warnings)?;
         match_namespace(target, &mut object)?;
         match_name(target, &mut object)?;
         target.kind.default(&mut object);
         let (manager, now) = (field_manager(context, options)?, self.now_text());
         self.catch_up(Meta::of(&object).resource_version()).await;
         if target.subresource.is_none()
-            && target.kind.create_on_update
+            && target.kind.create_on_update()
             && let Some(created) = self
                 .create_by_update(context, target, &object, &manager, options, &mut warnings)
                 .await?
@@ -56,8 +56,8 @@ impl ApiServer {
         let is_pinned = !Meta::of(&object).resource_version().is_empty();
         let modified = self
             .modify(context, target, options.dry_run, |_, _| {
-                if !is_pinned && !target.kind.unconditional_update {
-                    return Err(unconditional(target.kind, &target.name));
+                if !is_pinned && !target.kind.unconditional_update() {
+                    return Err(unconditional(&target.kind, &target.name));
                 }
                 Ok(Change {
                     writer: Some(self.writer(target, &manager, &now)),
@@ -67,7 +67,7 @@ impl ApiServer {
             })
             .await?;
         warnings.extend(modified.warnings);
-        let answer = versions::answer(target.kind, modified.answer);
+        let answer = versions::answer(&target.kind, modified.answer);
         Ok(written(answer, deduplicated(warnings)))
     }
 
@@ -97,7 +97,7 @@ impl ApiServer {
         match created {
             // Someone was faster: there is something to update now.
             Err(status) if status.reason == Reason::AlreadyExists => Ok(None),
-            created => Ok(Some(versions::answer(target.kind, created?))),
+            created => Ok(Some(versions::answer(&target.kind, created?))),
         }
     }
 
@@ -110,7 +110,7 @@ impl ApiServer {
         old: &Value,
         change: Change<'_>,
     ) -> Result<Admitted, Status> {
-        let kind = target.kind;
+        let kind = &target.kind;
         let (mut new, mut warnings) = (change.value, change.warnings);
         if change.is_admitted {
             return Ok(Admitted {
@@ -192,7 +192,7 @@ fn unconditional(kind: &Kind, name: &str) -> Status {
     let detail = "must be specified for an update";
     let error = FieldError::invalid("metadata.resourceVersion", 0, detail);
     // Upstream has the resource where the kind belongs.
-    invalid_status(kind.group, kind.plural, name, &[error])
+    invalid_status(kind.group(), kind.plural(), name, &[error])
 }
 
 /// A body that names a uid means that very object.
@@ -206,13 +206,13 @@ fn check_identity(target: &Target, old: &Value, new: &Value) -> Result<(), Statu
          Precondition failed: UID in precondition: {sent}, UID in object meta: {stored}",
         registry_key(target)
     );
-    Err(conflict(target.kind, &target.name, &why))
+    Err(conflict(&target.kind, &target.name, &why))
 }
 
 fn registry_key(target: &Target) -> String {
     let parts = [
         "/registry",
-        target.kind.plural,
+        target.kind.plural(),
         &target.namespace,
         &target.name,
     ];

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
 mod access;
+mod accounts;
 mod admitting;
 mod applying;
 mod batches;
 mod creating;
 mod deleting;
+mod evicting;
 mod listing;
 mod nodes;
 mod patching;

@@ -198,7 +198,7 @@ async fn external_addresses_need_to_be_allowed() {
         allow_service_external_ips: true,
         ..Options::default()
     };
-    let server = testing::server_made(Memory::default(), options).await;
+    let server = testing::server_with_options(Memory::default(), options).await;
     post(&server, &services, service).await.unwrap();
 }
 

@@ -186,7 +186,7 @@ async fn writes_of_one_plan_are_charged_together() {
         let write = ControllerWrite {
             controller: "replicaset-controller",
             operation: Op::Create,
-            kind: kontiki_api::by_resource("pods").unwrap(),
+            kind: kontiki_api::by_resource("pods").unwrap().clone(),
             subresource: None,
             namespace: "default",
             name,

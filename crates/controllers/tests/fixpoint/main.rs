@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod certificates;
+mod disruption;
 mod owners;
 mod world;
 

@@ -16,7 +16,7 @@ async fn small() -> (Client, kontiki_apiserver::ApiServer) {
         requests_in_flight: 2,
         ..Options::default()
     };
-    let server = testing::server_made(Memory::default(), options).await;
+    let server = testing::server_with_options(Memory::default(), options).await;
     let level = |name: &str, response: serde_json::Value| {
         json!({"metadata": {"name": name}, "spec": {"type": "Limited", "limited": {
             "nominalConcurrencyShares": 1, "lendablePercent": 0, "borrowingLimitPercent": 0,

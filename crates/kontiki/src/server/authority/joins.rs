@@ -295,7 +295,7 @@ fn context() -> Context {
 fn target(resource: &str, name: &str) -> Result<Target, Status> {
     let kind = by_resource(resource).ok_or_else(|| Status::internal("a kind is missing"))?;
     Ok(Target {
-        kind,
+        kind: kind.clone(),
         namespace: NAMESPACE.into(),
         name: name.into(),
         subresource: None,
