@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
 use kontiki_apiserver::User;
-use kontiki_apiserver::audit::{About, Auditor, Received, source_ips};
+use kontiki_apiserver::audit::{About, Auditor, Received, Trail, source_ips};
 use kontiki_base::random::{Random as _, SystemRandom};
 use kontiki_base::status::Status;
 use tonic::Request;
+use tonic::metadata::MetadataMap;
 
 /// Longest id of a request that is taken from its sender.
 const MAX_ID_LENGTH: usize = 64;
@@ -30,6 +31,13 @@ pub fn received<T>(method: &str, request: &Request<T>, user: Option<User>) -> Re
             peer.map(|peer| peer.0.ip()),
         ),
         user_agent: text("user-agent").unwrap_or_default().to_owned(),
+    }
+}
+
+/// Tells the id under which a call is recorded, as REST's header of that name does.
+pub fn tell_id(trail: &Trail, metadata: &mut MetadataMap) {
+    if let Some(id) = trail.id().and_then(|id| id.parse().ok()) {
+        metadata.insert("audit-id", id);
     }
 }
 

@@ -166,9 +166,17 @@ impl Face {
                 _ => {}
             }
         }
-        outcome
+        let mut answer = outcome
             .map(Response::new)
-            .map_err(|status| to_tonic(&status))
+            .map_err(|status| to_tonic(&status));
+        audit::tell_id(
+            &context.audit,
+            match &mut answer {
+                Ok(response) => response.metadata_mut(),
+                Err(status) => status.metadata_mut(),
+            },
+        );
+        answer
     }
 
     async fn limited<T>(

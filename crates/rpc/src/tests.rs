@@ -1,5 +1,7 @@
 //! The object service as a gRPC client meets it, over a server in memory.
 
+mod joining;
+
 use futures::StreamExt as _;
 use kontiki_apiserver::testing::{self, ADMIN_TOKEN, PLAIN_TOKEN};
 use kontiki_proto::api as proto;
@@ -62,7 +64,12 @@ async fn calls_are_recorded_for_the_audit_log() {
     let rules = serde_json::json!([{"level": "Metadata", "omitStages": ["RequestReceived"]}]);
     let (server, mut entries) = testing::server_audited(rules).await;
     let mut client = ObjectServiceClient::new(object_routes(server).into_axum_router());
-    client.create(admin(create("a"))).await.unwrap();
+    let mut first = admin(create("a"));
+    first
+        .metadata_mut()
+        .insert("audit-id", "mine".parse().unwrap());
+    let answer = client.create(first).await.unwrap();
+    assert_eq!(answer.metadata().get("audit-id").unwrap(), "mine");
     client.create(by("wrong", create("b"))).await.unwrap_err();
     client
         .create(by(PLAIN_TOKEN, create("b")))

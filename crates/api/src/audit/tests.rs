@@ -1,3 +1,5 @@
+//! Tables: which rule matches which request, and which policies are refused.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tables: each check in upstream's words, by level and by version.
+
 use serde_json::json;
 
 use super::*;

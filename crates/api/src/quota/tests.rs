@@ -1,3 +1,5 @@
+//! Tables: what objects use, what fits, and which scopes cover what.
+
 use serde_json::json;
 
 use super::*;

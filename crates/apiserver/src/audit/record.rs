@@ -97,6 +97,13 @@ impl Trail {
         }
     }
 
+    /// The id of the request; none of one that is not recorded.
+    pub fn id(&self) -> Option<&str> {
+        self.0
+            .as_ref()
+            .map(|record| record.received.audit_id.as_str())
+    }
+
     /// Tells what the request is about, unless that is known.
     pub fn about(&self, about: impl FnOnce() -> About) {
         if let Some(record) = &self.0 {
@@ -194,8 +201,7 @@ impl Trail {
 
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.0.as_ref().map(|record| &record.received.audit_id);
-        f.debug_tuple("Trail").field(&id).finish()
+        f.debug_tuple("Trail").field(&self.id()).finish()
     }
 }
 

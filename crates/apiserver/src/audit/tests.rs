@@ -1,3 +1,5 @@
+//! Events as they are written: by level, by stage, and when a request ends oddly.
+
 use std::net::IpAddr;
 
 use bytes::Bytes;

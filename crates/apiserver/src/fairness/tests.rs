@@ -1,3 +1,5 @@
+//! Seats under a flood, however requests end, and when the configuration changes.
+
 use futures::FutureExt as _;
 use kontiki_base::task::{TaskKind, spawn};
 use serde_json::json;
