@@ -95,7 +95,7 @@ impl Lookup for Fields<'_> {
 }
 
 fn unknown_field(target: &Target, field: &str) -> String {
-    if target.kind.selectable().next().is_none() {
+    if target.kind.selectable().is_empty() {
         format!(
             "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         )
