@@ -34,7 +34,10 @@ fn definition() -> Value {
 #[test]
 fn defaults_and_status_are_upstreams() {
     let mut bare = definition();
-    bare["spec"]["names"].as_object_mut().unwrap().remove("singular");
+    bare["spec"]["names"]
+        .as_object_mut()
+        .unwrap()
+        .remove("singular");
     let made = created(&KIND, &bare);
     assert_eq!(made["spec"]["names"]["singular"], "crontab");
     assert_eq!(made["spec"]["names"]["listKind"], "CronTabList");
