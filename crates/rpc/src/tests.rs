@@ -1,5 +1,6 @@
 //! The object service as a gRPC client meets it, over a server in memory.
 
+mod custom;
 mod joining;
 
 use futures::StreamExt as _;

@@ -100,7 +100,7 @@ fn luhn(digits: &str) -> bool {
             (_, digit) => digit,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 fn isbn10(text: &str) -> bool {
@@ -112,7 +112,7 @@ fn isbn10(text: &str) -> bool {
     let digits: Option<Vec<u32>> = text.chars().enumerate().map(value).collect();
     digits.is_some_and(|digits| {
         let weighted = digits.iter().zip(1..).map(|(digit, weight)| digit * weight);
-        digits.len() == 10 && weighted.sum::<u32>() % 11 == 0
+        digits.len() == 10 && weighted.sum::<u32>().is_multiple_of(11)
     })
 }
 
@@ -122,7 +122,7 @@ fn isbn13(text: &str) -> bool {
     digits.is_some_and(|digits| {
         let weighted = digits.iter().zip([1, 3].into_iter().cycle());
         let sum: u32 = weighted.map(|(digit, weight)| digit * weight).sum();
-        digits.len() == 13 && sum % 10 == 0
+        digits.len() == 13 && sum.is_multiple_of(10)
     })
 }
 

@@ -200,7 +200,7 @@ fn scale(place: &str, scale: &Value) -> Vec<FieldError> {
                     errors.push(FieldError::invalid(path, value, detail));
                 }
                 None if !value.starts_with(under)
-                    && !(field == "labelSelectorPath" && value.starts_with(".spec.")) =>
+                    && (field != "labelSelectorPath" || !value.starts_with(".spec.")) =>
                 {
                     let detail = match field {
                         "labelSelectorPath" => {
