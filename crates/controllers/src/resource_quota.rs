@@ -253,6 +253,7 @@ mod tests {
             heartbeats: &|_| None,
             leader_since_ms: 0,
             settings: &settings,
+            kinds: &kontiki_api::Kinds::built_in(),
         };
         let counts = |object: &Object| concerned(&view, object) == [WorkKey::new("default", "q")];
         let stored = |resource: &str, name: &str| snapshot.find(resource, "default", name).unwrap();
