@@ -1,8 +1,8 @@
 //! LimitRanges, Pod Security, external addresses and the namespaces that stay.
 
 use kontiki_api::Subresource;
-use kontiki_apiserver::Options;
 use kontiki_apiserver::testing::{self, Memory, collection, create, object, pod};
+use kontiki_apiserver::{ApiServer, Options};
 use kontiki_base::status::Reason;
 use serde_json::{Value, json};
 
@@ -10,6 +10,13 @@ use super::{delete, get, post, put};
 
 fn namespace(name: &str, labels: Value) -> Value {
     json!({"metadata": {"name": name, "labels": labels}})
+}
+
+/// Makes a namespace, and the account that its pods run as.
+async fn make(server: &ApiServer, name: &str, labels: Value) {
+    create(server, "namespaces", "", namespace(name, labels)).await;
+    let account = json!({"metadata": {"name": "default"}});
+    create(server, "serviceaccounts", name, account).await;
 }
 
 fn privileged(name: &str) -> Value {
@@ -54,13 +61,8 @@ async fn ranges_give_defaults_and_bounds() {
 #[tokio::test]
 async fn pods_are_held_to_the_standard_of_their_namespace() {
     let server = testing::server().await;
-    create(
-        &server,
-        "namespaces",
-        "",
-        namespace("safe", json!({ENFORCE: "baseline", WARN: "restricted"})),
-    )
-    .await;
+    let labels = json!({ENFORCE: "baseline", WARN: "restricted"});
+    make(&server, "safe", labels).await;
     let pods = collection("pods", "safe");
     let status = post(&server, &pods, privileged("a")).await.unwrap_err();
     assert_eq!(
@@ -87,7 +89,7 @@ async fn pods_are_held_to_the_standard_of_their_namespace() {
 #[tokio::test]
 async fn a_change_of_images_is_judged_anew() {
     let server = testing::server().await;
-    create(&server, "namespaces", "", namespace("later", json!({}))).await;
+    make(&server, "later", json!({})).await;
     let made = create(&server, "pods", "later", privileged("a")).await;
     let mut strict = get(&server, &object("namespaces", "", "later"))
         .await
