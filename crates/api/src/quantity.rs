@@ -72,6 +72,11 @@ impl Quantity {
         ceil_away(self.nanos, NANO / 1000)
     }
 
+    /// The nearest double.
+    pub fn approximate(self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
+
     /// Whether it is a whole number.
     pub fn is_integer(self) -> bool {
         self.nanos % NANO == 0
@@ -96,6 +101,15 @@ impl Quantity {
     pub fn minus(self, other: Self) -> Self {
         Self {
             nanos: (self.nanos - other.nanos).clamp(-MAX, MAX),
+            format: self.format,
+        }
+    }
+
+    /// Rounded up to whole units.
+    #[must_use]
+    pub fn round_up(self) -> Self {
+        Self {
+            nanos: self.value() * NANO,
             format: self.format,
         }
     }

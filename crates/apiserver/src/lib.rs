@@ -8,6 +8,7 @@
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
 pub mod admission;
+pub mod audit;
 pub mod authn;
 mod authz;
 pub mod backend;
@@ -15,12 +16,15 @@ mod batch;
 mod body;
 mod decode;
 mod errors;
+mod fairness;
 mod follow;
 mod history;
 mod impersonation;
+mod kinds;
 mod modify;
 mod node_times;
 mod options;
+pub mod outbound;
 mod page_token;
 mod patch;
 mod reviews;
@@ -40,6 +44,7 @@ pub mod write;
 pub use backend::Backend;
 pub use batch::{Operation, Outcome};
 pub use body::Body;
+pub use fairness::{Belonging, Seat};
 pub use impersonation::Impersonation;
 pub use options::{
     Answer, Context, DeleteOptions, FieldValidation, GetOptions, ListOptions, Page, PatchType,

@@ -140,7 +140,7 @@ fn check_bindable(target: &Target, binding: &Value, pod: &Value) -> Result<(), S
         ));
     }
     if !sent.resource_version().is_empty() && sent.resource_version() != meta.resource_version() {
-        return Err(conflict(target.kind, name, crate::errors::MODIFIED));
+        return Err(conflict(&target.kind, name, crate::errors::MODIFIED));
     }
     if meta.is_deleting() {
         return refuse(format!(

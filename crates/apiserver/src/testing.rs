@@ -121,9 +121,33 @@ pub async fn server_over(memory: Memory) -> ApiServer {
 pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>) -> ApiServer {
     let options = Options {
         liveness,
+        ..Options::default()
+    };
+    server_with_options(memory, options).await
+}
+
+/// The same whose requests are recorded as the rules of an audit policy say.
+pub async fn server_audited(rules: Value) -> (ApiServer, crate::audit::Entries) {
+    let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules});
+    let policy = kontiki_api::audit::Policy::read(policy).expect("the test's policy is valid");
+    let clock = ManualClock::at(NOW_UNIX_MS);
+    let (auditor, entries) = crate::audit::Auditor::new(policy, clock);
+    let options = Options {
+        auditor: Some(auditor),
+        ..Options::default()
+    };
+    (
+        server_with_options(Memory::default(), options).await,
+        entries,
+    )
+}
+
+/// The same with options of the test's own; the clock stands still and the random generator is seeded, whatever they say.
+pub async fn server_with_options(memory: Memory, options: Options) -> ApiServer {
+    let options = Options {
         clock: ManualClock::at(NOW_UNIX_MS),
         random: Arc::new(SeededRandom::new(7)),
-        ..Options::default()
+        ..options
     };
     options.tokens.insert(ADMIN_TOKEN, admin().user);
     let plain = User {
@@ -151,6 +175,7 @@ pub fn admin() -> Context {
         user,
         timeout: None,
         user_agent: "kubectl/v1.35.0 (linux/amd64)".into(),
+        audit: crate::audit::Trail::default(),
     }
 }
 
@@ -229,7 +254,7 @@ pub fn overtake(memory: &Memory, target: &Target, object: &Value, label: &str) {
             target.name.as_str(),
         ),
         pre: Precondition::NONE,
-        header: header_of(target.kind, &value),
+        header: header_of(&target.kind, &value),
         bytes: stored::canonical(value),
     }]));
 }

@@ -23,6 +23,7 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::job::JobController,
     &crate::job_ttl::JobTtl,
     &crate::cron_job::CronJobController,
+    &crate::resource_quota::ResourceQuotaController,
     &crate::endpoint_slice::EndpointSliceController,
     &crate::endpoints::EndpointsController,
     &crate::disruption::DisruptionController,

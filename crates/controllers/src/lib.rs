@@ -32,6 +32,7 @@ mod pods;
 mod priority_classes;
 mod rbac_defaults;
 mod replica_set;
+mod resource_quota;
 mod root_ca;
 mod selector;
 mod service_account;

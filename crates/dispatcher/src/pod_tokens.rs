@@ -32,8 +32,8 @@ async fn issue_to(
 ) -> Result<RequestTokenResponse, Status> {
     let context = Context {
         user,
-        timeout: None,
         user_agent: "kontiki-agent".to_owned(),
+        ..Context::default()
     };
     let target = Target::object(
         kind("serviceaccounts"),

@@ -48,8 +48,23 @@ pub struct ServerConfig {
     pub node_port_first: u16,
     /// Last port of NodePort services.
     pub node_port_last: u16,
+    /// Whether webhooks and aggregated API servers may be on this very machine's loopback addresses. Whoever may write a
+    /// webhook could then talk to all that listens here.
+    pub allow_loopback_extensions: bool,
     /// Bearer tokens: CSV of token,user,uid,"group,group".
     pub token_auth_file: Option<PathBuf>,
+    /// Services may name addresses of their own in `spec.externalIPs`, and so take over others' traffic.
+    pub allow_service_external_ips: bool,
+    /// What the audit log records: an `audit.k8s.io/v1` Policy in YAML. No log without it.
+    pub audit_policy_file: Option<PathBuf>,
+    /// Where the audit log is written, a JSON object a line.
+    pub audit_log_file: Option<PathBuf>,
+    /// Megabytes after which the audit log is renamed and begun anew; 0 for never.
+    pub audit_log_max_size: u64,
+    /// Renamed audit logs that are kept; 0 for all.
+    pub audit_log_max_backup: usize,
+    /// Days that renamed audit logs are kept; 0 for ever.
+    pub audit_log_max_age: u64,
     /// Log filter, as `info` or `kontiki=debug`.
     pub log: String,
 }
@@ -126,7 +141,14 @@ impl Default for ServerConfig {
             service_cidr: "10.96.0.0/16".into(),
             node_port_first: 30000,
             node_port_last: 32767,
+            allow_loopback_extensions: false,
             token_auth_file: None,
+            allow_service_external_ips: false,
+            audit_policy_file: None,
+            audit_log_file: None,
+            audit_log_max_size: 100,
+            audit_log_max_backup: 10,
+            audit_log_max_age: 30,
             log: "info".into(),
         }
     }

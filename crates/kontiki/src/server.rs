@@ -2,6 +2,7 @@
 
 mod admission;
 mod announce;
+mod audit;
 pub mod authority;
 mod identity;
 mod listen;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kontiki_apiserver::authn::Tokens;
+use kontiki_apiserver::outbound::OutboundOptions;
 use kontiki_apiserver::{ApiServer, NodeLiveness as _, TokenIssuer};
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SystemRandom;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 
 use crate::config::{ServerConfig, parse_cidr};
 use crate::{files, pki};
+use audit::AuditLog;
 use authority::Authorities;
 pub use identity::Identity;
 
@@ -45,9 +48,13 @@ pub async fn run(config: ServerConfig) -> Result<()> {
 
     let tokens = Arc::new(load_tokens(&config)?);
     let dispatcher = dispatcher(&config, &consensus);
+    let audit_log = AuditLog::start(&config)?;
     let api = ApiServer::new(
         consensus.clone(),
-        api_options(&config, &authorities, &tokens, &dispatcher)?,
+        kontiki_apiserver::Options {
+            auditor: audit_log.as_ref().map(|log| log.auditor.clone()),
+            ..api_options(&config, &authorities, &tokens, &dispatcher)?
+        },
     );
     let manager = kontiki_controller_manager::start(
         consensus.clone(),
@@ -103,6 +110,9 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     renewal.abort();
     announcing.abort();
     consensus.shutdown().await;
+    if let Some(log) = audit_log {
+        log.close().await;
+    }
     Ok(())
 }
 
@@ -164,8 +174,13 @@ fn api_options(
         ),
         node_tunnel: dispatcher.clone(),
         liveness: dispatcher.clone(),
+        outbound: OutboundOptions {
+            allow_loopback: config.allow_loopback_extensions,
+            ..OutboundOptions::default()
+        },
         service_cidr: parse_cidr(&config.service_cidr)?,
         node_ports: config.node_port_first..=config.node_port_last,
+        allow_service_external_ips: config.allow_service_external_ips,
         ..kontiki_apiserver::Options::default()
     })
 }

@@ -4,6 +4,7 @@
 //! Deliberately absent: the listener and TLS (`kontiki-gateway`), agents (`kontiki-dispatcher`), peers
 //! (`kontiki-consensus`), certificates and tokens (the binary, behind [`JoinAuthority`]).
 
+mod audit;
 mod batch;
 mod cluster;
 mod convert;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::conditions;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{int, list, typed};
 use crate::podspec::path::{Errors, Path, to_value};
 use crate::podspec::scaled::{SPEC, at_most_all, int_or_percent};
@@ -16,7 +16,7 @@ use crate::podspec::selectors;
 use crate::table;
 
 /// PodDisruptionBudget.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "poddisruptionbudget",
     short_names: &["pdb"],
     subresources: &[Subresource::Status],
@@ -39,8 +39,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PodDisruptionBudget>()
-};
+    ..BuiltIn::of::<PodDisruptionBudget>()
+});
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

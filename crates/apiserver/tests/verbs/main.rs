@@ -14,6 +14,8 @@ mod listing;
 mod nodes;
 mod patching;
 mod pods;
+mod policies;
+mod quotas;
 mod rights;
 mod services;
 mod tokens;

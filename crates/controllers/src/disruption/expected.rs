@@ -120,7 +120,7 @@ fn scale_of(
     let Some(kind) = kinds::by_gvk(&owner.api_version, &owner.kind) else {
         return Ok(None);
     };
-    if !kind.subresources.contains(&Subresource::Scale) {
+    if !kind.subresources().contains(&Subresource::Scale) {
         let resource = kind.resource();
         return Err(format!(
             "{resource} does not implement the scale subresource"

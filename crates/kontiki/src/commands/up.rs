@@ -189,6 +189,8 @@ fn server_config(layout: &Layout, settings: &Settings, idx: u32, tokens: PathBuf
         token_auth_file: Some(tokens),
         cluster_cidr: settings.cluster_cidr.clone(),
         service_cidr: settings.service_cidr.clone(),
+        // A webhook under development runs beside the cluster.
+        allow_loopback_extensions: true,
         name,
         ..ServerConfig::default()
     }

@@ -1,0 +1,112 @@
+//! A request as webhooks and expressions read it: upstream's `AdmissionRequest`.
+
+use std::borrow::Cow;
+
+use kontiki_api::{Kind, Subresource};
+use serde_json::{Map, Value, json};
+
+use super::matching::{name_of, namespace_of};
+use super::{Operation, Request};
+use crate::versions;
+
+/// The objects of a request in one version.
+pub(super) struct Versioned<'a> {
+    pub(super) kind: Kind,
+    pub(super) new: Option<Cow<'a, Value>>,
+    pub(super) old: Option<Cow<'a, Value>>,
+}
+
+impl<'a> Versioned<'a> {
+    /// The new object is in the stored version; a body of another kind (a Binding) stays as it is.
+    pub(super) fn new(request: &Request<'a>, kind: &Kind, new: Option<&'a Value>) -> Self {
+        let stored = kind.stored();
+        let shown = |object: &'a Value| {
+            if object["kind"] == stored.kind() && object["apiVersion"] == stored.api_version() {
+                versions::tree(kind, object)
+            } else {
+                Cow::Borrowed(object)
+            }
+        };
+        Self {
+            kind: kind.clone(),
+            new: new.map(shown),
+            old: request.old.map(shown),
+        }
+    }
+}
+
+/// The request without its objects.
+pub(super) fn request_json(request: &Request<'_>, versioned: &Versioned<'_>) -> Map<String, Value> {
+    let (target, kind) = (request.target, &versioned.kind);
+    let new = versioned.new.as_deref();
+    let mut review = Map::new();
+    let mut set = |field: &str, value: Value| {
+        if !value.is_null() {
+            review.insert(field.to_owned(), value);
+        }
+    };
+    let text = |text: &str| match text {
+        "" => Value::Null,
+        text => text.into(),
+    };
+    set("kind", kind_json(kind, new));
+    set("resource", resource_json(kind));
+    set("requestKind", kind_json(&target.kind, new));
+    set("requestResource", resource_json(&target.kind));
+    let subresource = target.subresource.map_or("", Subresource::name);
+    set("subResource", text(subresource));
+    set("requestSubResource", text(subresource));
+    set("name", text(name_of(request, new)));
+    set("namespace", text(namespace_of(request, new)));
+    set("operation", request.operation.name().into());
+    set("userInfo", user_json(request));
+    set("dryRun", request.dry_run.into());
+    set("options", options_json(request));
+    review
+}
+
+/// A subresource that acts takes an object of a kind of its own, which the object itself tells.
+fn kind_json(kind: &Kind, new: Option<&Value>) -> Value {
+    let named = new.and_then(|new| Some((new["apiVersion"].as_str()?, new["kind"].as_str()?)));
+    let (group, version, kind) = match named {
+        Some((api_version, name)) if name != kind.kind() => {
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            (group, version, name)
+        }
+        _ => (kind.group(), kind.version(), kind.kind()),
+    };
+    json!({"group": group, "version": version, "kind": kind})
+}
+
+fn resource_json(kind: &Kind) -> Value {
+    json!({"group": kind.group(), "version": kind.version(), "resource": kind.plural()})
+}
+
+fn user_json(request: &Request<'_>) -> Value {
+    let user = &request.context.user;
+    let mut json = json!({"username": user.name});
+    if !user.uid.is_empty() {
+        json["uid"] = user.uid.as_str().into();
+    }
+    if !user.groups.is_empty() {
+        json["groups"] = json!(user.groups);
+    }
+    if !user.extra.is_empty() {
+        json["extra"] = json!(user.extra);
+    }
+    json
+}
+
+fn options_json(request: &Request<'_>) -> Value {
+    let kind = match request.operation {
+        Operation::Create => "CreateOptions",
+        Operation::Update => "UpdateOptions",
+        Operation::Delete => "DeleteOptions",
+        Operation::Connect => return Value::Null,
+    };
+    let mut options = json!({"apiVersion": "meta.k8s.io/v1", "kind": kind});
+    if request.dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    options
+}
