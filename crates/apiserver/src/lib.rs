@@ -14,6 +14,7 @@ mod authz;
 pub mod backend;
 mod batch;
 mod body;
+mod conversion;
 mod decode;
 mod errors;
 mod fairness;
