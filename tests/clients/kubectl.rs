@@ -491,6 +491,9 @@ async fn kubectl_creates_applies_shows_changes_and_deletes() {
     let gone = kubectl.run(&["get", "crontabs"]).await.unwrap_err();
     let gone = format!("{gone:#}");
     // What kubectl says depends on whether it remembers the kind.
-    let words = ["doesn't have a resource type", "could not find the requested resource"];
+    let words = [
+        "doesn't have a resource type",
+        "could not find the requested resource",
+    ];
     assert!(words.iter().any(|words| gone.contains(words)), "{gone}");
 }
