@@ -311,6 +311,8 @@ const CHANGE: &[Line] = &[
     ),
     line("cordon node-1", &["cordoned"]),
     line("uncordon node-1", &["uncordoned"]),
+    // With one node only, the budget would hold its last pod for ever.
+    line("delete poddisruptionbudget guard --ignore-not-found", &[]),
     line(
         "drain node-1 --ignore-daemonsets --force --delete-emptydir-data --grace-period=1",
         &["drained"],

@@ -108,8 +108,10 @@ impl ApiServer {
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
         let chooses = generates || services::is_service(&target.kind);
-        let mut n_taken = 0;
+        let (mut n_taken, n_warnings) = (0, warnings.len());
         for _ in 0..RACES {
+            // A round that lost its race has warned of the same.
+            warnings.truncate(n_warnings);
             // Only what is chosen here, or counted elsewhere, has another attempt.
             let mut attempt = if chooses {
                 object.clone()
