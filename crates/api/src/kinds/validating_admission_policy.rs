@@ -1,7 +1,6 @@
 //! ValidatingAdmissionPolicy: the kind, its defaults and columns. Rules are in `validating_admission_policy/`.
-//!
-//! Expressions are not compiled here: that one is there is all that is checked of it.
 
+mod expressions;
 mod validate;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
