@@ -9,6 +9,7 @@ use kontiki_base::clock::{SharedClock, SystemClock};
 use kontiki_base::random::{Random, SystemRandom};
 use kontiki_state::Store;
 
+use crate::aggregation::Aggregation;
 use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
     pub(crate) policies: Arc<Policies>,
+    /// What is known of aggregated API servers.
+    pub(crate) aggregation: Aggregation,
     /// Connections to extensions.
     pub(crate) outbound: Pool,
     /// Snapshots of lists that have further pages.
@@ -92,6 +95,7 @@ impl ApiServer {
             backend,
             options,
             policies,
+            aggregation: Aggregation::default(),
             outbound: Pool::default(),
             history: History::default(),
             n_watches: AtomicUsize::new(0),

@@ -13,6 +13,8 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::service_account::ServiceAccountController,
     &crate::service_account_tokens::ServiceAccountTokens,
     &crate::root_ca::RootCa,
+    &crate::extension_authentication::ExtensionAuthentication,
+    &crate::api_services::ApiServices,
     &crate::kubernetes_service::KubernetesService,
     &crate::node_ipam::NodeIpam,
     &crate::node_lifecycle::NodeLifecycle,

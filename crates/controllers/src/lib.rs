@@ -6,6 +6,7 @@
 //! Deliberately absent: tokio, a clock, randomness (generated names and uids are the manager's), knowledge of one
 //! another: controllers meet through objects.
 
+mod api_services;
 mod cluster_role_aggregation;
 pub mod commit;
 mod controllers;
@@ -14,6 +15,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event_ttl;
+mod extension_authentication;
 mod flow_control;
 mod garbage_collector;
 mod hash;
@@ -39,6 +41,7 @@ mod taint_eviction;
 mod view;
 
 pub use controllers::CONTROLLERS;
+pub use extension_authentication::FRONT_PROXY_NAME;
 pub use plan::{EventNote, Plan, Propagation, Write};
 pub use view::{Found, Settings, View, typed};
 

@@ -18,7 +18,7 @@ use crate::openapi_v2::OpenApiV2;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
 use crate::watch::Encoded;
-use crate::{discovery, layers, openid, path, rest, version};
+use crate::{aggregate, discovery, layers, openid, path, rest, version};
 
 /// What the gateway is made with.
 #[derive(Default)]
@@ -107,8 +107,13 @@ async fn dispatch(
     gateway: &Arc<Gateway>,
     parsed: &Parsed,
     context: Context,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Status> {
+    if matches!(parsed.route, Route::Unknown)
+        && let Some(answer) = aggregate::serve(gateway, &context, parsed, &mut request).await
+    {
+        return answer;
+    }
     if let Route::Resource(resource) = &parsed.route {
         return rest::serve(gateway, resource, parsed, context, request).await;
     }
@@ -123,7 +128,11 @@ async fn dispatch(
     }
     let not_found = || Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     if matches!(parsed.route, Route::Unknown) {
-        return not_found();
+        let path = request.uri().path();
+        return match aggregate::group(&gateway.api, path) {
+            Some(group) => discovery::answer(&group, request.headers()),
+            None => not_found(),
+        };
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(path::no_such_method());
@@ -138,7 +147,7 @@ async fn dispatch(
             METRICS.render().into(),
         )),
         Route::CoreVersions => gateway.discovery.core_versions(headers),
-        Route::Groups => gateway.discovery.groups(headers),
+        Route::Groups => gateway.discovery.groups(&gateway.api, headers),
         Route::Group(group) => discovery::group(group, headers),
         Route::Resources(group, version) => discovery::resources(group, version, headers),
         Route::Jwks => Ok(openid::jwks(&gateway.api)),

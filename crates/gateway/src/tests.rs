@@ -17,6 +17,7 @@ use crate::router::router_with_limit;
 use crate::{GatewayOptions, router};
 
 mod access;
+mod extensions;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 

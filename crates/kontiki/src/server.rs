@@ -52,20 +52,20 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     );
     let manager = kontiki_controller_manager::start(
         consensus.clone(),
-        manager_options(
-            &config,
-            &consensus,
-            &dispatcher,
-            &api,
-            authorities.api.cert_pem().to_owned(),
-        ),
+        manager_options(&config, &consensus, &dispatcher, &api, &authorities),
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
     let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
         .add_service(dispatcher.service())
         .into_axum_router();
+    renew::show_to_extensions(&authorities, &api)?;
+    let leadership = consensus.leadership();
+    let extensions = api
+        .clone()
+        .watch_extensions(move || leadership.borrow().is_leader);
+    let extensions = spawn(TaskKind::Housekeeping, extensions);
     let rest = kontiki_gateway::router(
-        api,
+        api.clone(),
         GatewayOptions {
             advertise: config.advertise.clone(),
             checks: checks(&consensus),
@@ -84,7 +84,14 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         authorities.api.cert_pem(),
     )?);
     let (stop, stopping) = watch::channel(false);
-    let renewal = renew::run(config.clone(), authorities, cert, consensus.clone(), tokens);
+    let renewal = renew::run(
+        config.clone(),
+        authorities,
+        cert,
+        consensus.clone(),
+        api,
+        tokens,
+    );
     let renewal = spawn(TaskKind::Housekeeping, renewal);
     let serving: Vec<_> = listeners
         .into_iter()
@@ -108,6 +115,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         let _ = served.await;
     }
     renewal.abort();
+    extensions.abort();
     announcing.abort();
     consensus.shutdown().await;
     Ok(())
@@ -240,14 +248,15 @@ fn manager_options(
     consensus: &Consensus,
     dispatcher: &Arc<Dispatcher>,
     api: &ApiServer,
-    root_ca_pem: String,
+    authorities: &Authorities,
 ) -> kontiki_controller_manager::Options {
     let (consensus, dispatcher) = (consensus.clone(), dispatcher.clone());
     let pod_listen = config.pod_listen;
     let settings = kontiki_controllers::Settings {
         cluster_cidr: config.cluster_cidr.clone(),
         kubernetes_service_ip: config.kubernetes_service_ip(),
-        root_ca_pem,
+        root_ca_pem: authorities.api.cert_pem().to_owned(),
+        front_proxy_ca_pem: authorities.front_proxy.cert_pem().to_owned(),
         ..kontiki_controllers::Settings::default()
     };
     kontiki_controller_manager::Options {

@@ -1,0 +1,129 @@
+//! The APIServices of what this server serves itself: one for each version of a group, always available.
+//!
+//! As upstream's registration at the start: what is missing comes back, and those made here go when their version is no
+//! longer served. APIServices of others are let be; whether they are available is found out by those that call them.
+
+use std::collections::BTreeSet;
+
+use kontiki_api::discovery::group_versions;
+use kontiki_api::kinds::api_service::{RESOURCE, available};
+use kontiki_api::meta::Meta;
+use kontiki_state::Object;
+use serde_json::{Value, json};
+
+use crate::plan::Plan;
+use crate::view::View;
+use crate::{Controller, Error, Watch, WorkKey, everything};
+
+/// Says that an APIService was made here, and from when on it is.
+const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+/// It is there from the start of the server.
+const ON_START: &str = "onstart";
+
+/// The controller.
+pub struct ApiServices;
+
+impl Controller for ApiServices {
+    fn name(&self) -> &'static str {
+        "autoregister-controller"
+    }
+
+    fn watches(&self) -> &'static [Watch] {
+        &[Watch {
+            resource: RESOURCE,
+            map: everything,
+        }]
+    }
+
+    fn initial(&self) -> Vec<WorkKey> {
+        vec![WorkKey::all()]
+    }
+
+    fn reconcile(&self, view: &View<'_>, _: &WorkKey) -> Result<Plan, Error> {
+        let mut plan = Plan::none();
+        let mut served = BTreeSet::new();
+        let versions = group_versions();
+        for (i, (group, version)) in versions.iter().enumerate() {
+            let name = format!("{version}.{group}");
+            match view.snapshot.find(RESOURCE, "", &name) {
+                None => {
+                    plan.create_value(RESOURCE, local(&name, group, version, i, versions.len()))
+                }
+                Some(found) => mark(view, &mut plan, &found),
+            }
+            served.insert(name);
+        }
+        for object in view.snapshot.list(RESOURCE, None, None) {
+            let is_ours = object
+                .header
+                .labels
+                .iter()
+                .any(|(key, value)| **key == *MANAGED && **value == *ON_START);
+            if is_ours && !served.contains(&*object.key.name) {
+                plan.delete(&object);
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// The earlier a group stands in discovery, the higher is its priority; the same of its versions.
+fn local(name: &str, group: &str, version: &str, place: usize, n_places: usize) -> Value {
+    let priority = if group.is_empty() {
+        18_000
+    } else {
+        16_700 + (n_places - place) as i64
+    };
+    json!({
+        "metadata": {"name": name, "labels": {MANAGED: ON_START}},
+        "spec": {
+            "group": group,
+            "version": version,
+            "groupPriorityMinimum": priority,
+            "versionPriority": (n_places - place) as i64,
+        },
+    })
+}
+
+fn mark(view: &View<'_>, plan: &mut Plan, object: &Object) {
+    let value = object.value();
+    let is_local = value["spec"]["service"].is_null();
+    let is_told = available(&value).is_some_and(|found| found["reason"] == "Local");
+    if !is_local || is_told || Meta::of(&value).is_deleting() {
+        return;
+    }
+    let condition = json!({
+        "type": "Available",
+        "status": "True",
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+        "lastTransitionTime": kontiki_api::time::rfc3339(view.now_ms),
+    });
+    plan.edit_status(object, |value| {
+        value["status"]["conditions"] = json!([condition])
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_fits_the_bounds() {
+        let versions = group_versions();
+        for (i, (group, version)) in versions.iter().enumerate() {
+            let made = local(
+                &format!("{version}.{group}"),
+                group,
+                version,
+                i,
+                versions.len(),
+            );
+            let mut object = made.clone();
+            object["apiVersion"] = json!("apiregistration.k8s.io/v1");
+            object["kind"] = json!("APIService");
+            let kind = &kontiki_api::kinds::api_service::KIND;
+            assert_eq!(kind.validate(&object, None), [], "{made}");
+        }
+    }
+}
