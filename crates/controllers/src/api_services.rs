@@ -106,24 +106,80 @@ fn mark(view: &View<'_>, plan: &mut Plan, object: &Object) {
 
 #[cfg(test)]
 mod tests {
+    use kontiki_state::{Command, Proposal, Snapshot, Store};
+
     use super::*;
+    use crate::commit::{Stamp, commit};
+    use crate::view::Settings;
+
+    fn reconcile(snapshot: &Snapshot) -> Plan {
+        let view = View {
+            snapshot,
+            now_ms: 0,
+            heartbeats: &|_| None,
+            leader_since_ms: 0,
+            settings: &Settings::default(),
+        };
+        ApiServices.reconcile(&view, &WorkKey::all()).unwrap()
+    }
+
+    fn carry_out(store: &Store, plan: Plan) {
+        let snapshot = store.snapshot();
+        let mut next = snapshot.revision();
+        let mut stamp = Stamp {
+            now_ms: 0,
+            bits: &mut || {
+                next += 1;
+                next
+            },
+        };
+        let ops = commit(&snapshot, plan.writes, "test", &mut stamp).ops;
+        let proposals = vec![Proposal::batch(ops)];
+        store.apply(snapshot.index() + 1, 1, &Command::Batch { proposals });
+    }
 
     #[test]
-    fn every_version_fits_the_bounds() {
-        let versions = group_versions();
-        for (i, (group, version)) in versions.iter().enumerate() {
-            let made = local(
-                &format!("{version}.{group}"),
-                group,
-                version,
-                i,
-                versions.len(),
-            );
-            let mut object = made.clone();
-            object["apiVersion"] = json!("apiregistration.k8s.io/v1");
-            object["kind"] = json!("APIService");
-            let kind = &kontiki_api::kinds::api_service::KIND;
-            assert_eq!(kind.validate(&object, None), [], "{made}");
+    fn every_served_version_has_one_that_is_available() {
+        let store = Store::default();
+        for _ in 0..2 {
+            carry_out(&store, reconcile(&store.snapshot()));
         }
+        let snapshot = store.snapshot();
+        assert_eq!(reconcile(&snapshot).writes, []);
+        assert_eq!(snapshot.count(RESOURCE), group_versions().len());
+        let apps = snapshot.find(RESOURCE, "", "v1.apps").unwrap().value();
+        assert_eq!(apps["metadata"]["labels"][MANAGED], ON_START);
+        let condition = available(&apps).unwrap();
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("True"), &json!("Local"))
+        );
+        let kind = &kontiki_api::kinds::api_service::KIND;
+        for object in snapshot.list(RESOURCE, None, None) {
+            assert_eq!(kind.validate(&object.value(), None), [], "{}", object.key);
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_served_goes_and_what_is_others_stays() {
+        let store = Store::default();
+        let mut plan = Plan::none();
+        for (name, label) in [
+            ("v0.gone.example.com", ON_START),
+            ("v1.theirs.example.com", "true"),
+        ] {
+            let mut made = local(name, "example.com", "v1", 0, 1);
+            made["metadata"]["labels"][MANAGED] = label.into();
+            plan.create_value(RESOURCE, made);
+        }
+        carry_out(&store, plan);
+        carry_out(&store, reconcile(&store.snapshot()));
+        let snapshot = store.snapshot();
+        assert!(snapshot.find(RESOURCE, "", "v0.gone.example.com").is_none());
+        assert!(
+            snapshot
+                .find(RESOURCE, "", "v1.theirs.example.com")
+                .is_some()
+        );
     }
 }

@@ -13,6 +13,7 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::service_account::ServiceAccountController,
     &crate::service_account_tokens::ServiceAccountTokens,
     &crate::root_ca::RootCa,
+    &crate::admission_policy_status::AdmissionPolicyStatus,
     &crate::extension_authentication::ExtensionAuthentication,
     &crate::api_services::ApiServices,
     &crate::kubernetes_service::KubernetesService,

@@ -6,6 +6,7 @@
 //! Deliberately absent: tokio, a clock, randomness (generated names and uids are the manager's), knowledge of one
 //! another: controllers meet through objects.
 
+mod admission_policy_status;
 mod api_services;
 mod cluster_role_aggregation;
 pub mod commit;

@@ -1,7 +1,10 @@
 //! ValidatingAdmissionPolicy: the kind, its defaults and columns. Rules are in `validating_admission_policy/`.
 
 mod expressions;
+mod type_check;
 mod validate;
+
+pub use type_check::expression_warnings;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use serde_json::Value;

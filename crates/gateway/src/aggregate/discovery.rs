@@ -112,9 +112,8 @@ fn resources(group: &str, version: &str, list: &Value) -> Vec<Value> {
             let entry = json!({
                 "subresource": subresource, "responseKind": kind_of(resource), "verbs": resource["verbs"],
             });
-            match parent.and_then(|parent| parent["subresources"].as_array_mut()) {
-                Some(list) => list.push(entry),
-                None => {}
+            if let Some(list) = parent.and_then(|parent| parent["subresources"].as_array_mut()) {
+                list.push(entry);
             }
             continue;
         }
