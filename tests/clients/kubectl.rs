@@ -381,9 +381,7 @@ async fn run(kubectl: &Kubectl, minor: u64, lines: &[Line]) {
 async fn kubectl_creates_applies_shows_changes_and_deletes() {
     let cluster = LocalCluster::up(1, 1);
     let kubectl = cluster.kubectl();
-    let version = kubectl.json(&["version", "--client"]).await.unwrap();
-    let minor = version["clientVersion"]["minor"].as_str().unwrap();
-    let minor = minor.trim_end_matches('+').parse().unwrap();
+    let minor = kubectl.minor().await;
     for lines in [CREATE, APPLY, GET, CHANGE, DELETE] {
         run(&kubectl, minor, lines).await;
     }

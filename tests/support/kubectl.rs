@@ -64,6 +64,13 @@ impl Kubectl {
         Ok(serde_json::from_str(&self.run(&all).await?)?)
     }
 
+    /// The minor of its version 1.
+    pub async fn minor(&self) -> u64 {
+        let version = self.json(&["version", "--client"]).await.unwrap();
+        let minor = version["clientVersion"]["minor"].as_str().unwrap();
+        minor.trim_end_matches('+').parse().unwrap()
+    }
+
     /// Applies a manifest.
     pub async fn apply(&self, manifest: &str) -> Result<String> {
         self.run_with(&["apply", "-f", "-"], manifest).await

@@ -43,6 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         events: Recorder::new("try".into(), clock, Arc::clone(&outbox)),
         outbox: Arc::clone(&outbox),
         pulls: images::Pulls::default(),
+        tokens: kontiki_agent::tokens::Tokens::default(),
         settings: Default::default(),
         writes_files: true,
     });

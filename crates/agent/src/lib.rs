@@ -20,6 +20,7 @@ pub mod pods;
 pub mod probes;
 pub mod services;
 pub mod session;
+pub mod tokens;
 pub mod tunnel;
 pub mod worker;
 
@@ -165,6 +166,7 @@ pub(crate) async fn build_node(
         events: Recorder::new(config.node_name.clone(), clock, Arc::clone(&outbox)),
         outbox,
         pulls: images::Pulls::default(),
+        tokens: tokens::Tokens::default(),
         settings: parking_lot::Mutex::default(),
         writes_files: !hollow,
     }))

@@ -15,6 +15,7 @@ use crate::events::Recorder;
 use crate::images::Pulls;
 use crate::mirror::Mirror;
 use crate::outbox::Outbox;
+use crate::tokens::Tokens;
 
 /// Settings of the cluster, from the server's welcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Node {
     pub events: Recorder,
     /// Image pulls.
     pub pulls: Pulls,
+    /// Tokens of pods' ServiceAccounts.
+    pub tokens: Tokens,
     /// Cluster's settings.
     pub settings: Mutex<ClusterSettings>,
     /// Whether pods' files are really written (not on hollow nodes).

@@ -86,6 +86,7 @@ pub async fn run(
             end = work.session(&server, &mut servers) => end,
             () = stopped(&mut shutdown) => return Ok(()),
         };
+        work.node.tokens.disconnected();
         match end {
             End::Fatal(error) => return Err(error),
             end => tracing::warn!(server, "session ended: {end}"),
@@ -201,6 +202,7 @@ impl Work<'_> {
         self.settle(&welcome);
         tracing::info!(server, "session open");
         node.outbox.restart();
+        node.tokens.connected(link.client());
         let _health = Loop(spawn(
             TaskKind::Agent,
             node_status::watch(self.config.clone(), Arc::clone(&node), health),

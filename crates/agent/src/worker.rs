@@ -11,6 +11,7 @@
 
 mod act;
 mod end;
+mod files;
 pub mod instances;
 pub mod mailbox;
 pub mod plan;
@@ -56,7 +57,7 @@ pub struct Worker {
     place: Place,
     /// The sandbox (id) that is connected.
     connected: Option<String>,
-    volumes_ready: bool,
+    volumes: files::Volumes,
     last: PodStatus,
     published: bool,
 }
@@ -88,7 +89,7 @@ impl Worker {
             waiting: BTreeMap::new(),
             place: Place { pod_ip, host_ip },
             connected: None,
-            volumes_ready: false,
+            volumes: files::Volumes::default(),
             published: false,
             last,
             pod,
@@ -125,6 +126,7 @@ impl Worker {
             return self.end_pod().await;
         }
         self.check_deadline();
+        self.keep_volumes().await;
         let plan = plan::plan(&self.pod, &self.instances, &self.memory, self.node.now_ms());
         let again = !plan.steps.is_empty();
         let Plan {
@@ -157,7 +159,9 @@ impl Worker {
             // What was done may ask for more at once; a failed start says itself when.
             wait = Duration::from_millis(1);
         }
-        Ok(Some(wait.min(self.until_deadline())))
+        Ok(Some(
+            wait.min(self.until_deadline()).min(self.until_volumes()),
+        ))
     }
 
     /// The event of a restart that waits, once for each wait.
@@ -195,8 +199,8 @@ impl Worker {
         for ((id, kind), good) in inbox.verdicts {
             self.judge(&id, kind, good);
         }
-        if inbox.config && self.volumes_ready {
-            self.refresh_volumes();
+        if inbox.config {
+            self.volumes.changed();
         }
         if relist || inbox.relist {
             let found = self

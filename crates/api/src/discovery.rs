@@ -1,10 +1,10 @@
 //! Discovery documents: `/api`, `/apis`, one resource list per group version, and the aggregated form that kubectl
-//! asks for first. All computed from `KINDS`.
+//! asks for first. All computed from the kinds that are served.
 
 use serde_json::{Value, json};
 
 use crate::kind::{Kind, Subresource};
-use crate::kinds::KINDS;
+use crate::registry::Kinds;
 
 /// Verbs of every kind, as discovery lists them.
 pub const VERBS: &[&str] = &[
@@ -20,10 +20,10 @@ pub const VERBS: &[&str] = &[
 
 /// What may be done with a kind's objects. Reviews are asked only; a namespace's deletion is a process of its own: never in bulk, as upstream.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
-    if kind.review.is_some() {
+    if kind.review().is_some() {
         return vec!["create"];
     }
-    let in_bulk = !(kind.group.is_empty() && kind.plural == "namespaces");
+    let in_bulk = !(kind.group().is_empty() && kind.plural() == "namespaces");
     VERBS
         .iter()
         .copied()
@@ -31,12 +31,12 @@ pub fn verbs(kind: &Kind) -> Vec<&'static str> {
         .collect()
 }
 
-/// Group versions in the order of `KINDS`.
-pub fn group_versions() -> Vec<(&'static str, &'static str)> {
+/// Group versions in the order of the kinds.
+pub fn group_versions(kinds: &Kinds) -> Vec<(&str, &str)> {
     let mut known = Vec::new();
-    for kind in KINDS {
-        if !known.contains(&(kind.group, kind.version)) {
-            known.push((kind.group, kind.version));
+    for kind in kinds.iter() {
+        if !known.contains(&(kind.group(), kind.version())) {
+            known.push((kind.group(), kind.version()));
         }
     }
     known
@@ -52,11 +52,14 @@ pub fn group_version(group: &str, version: &str) -> String {
 }
 
 /// The kinds of a group version.
-pub fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
-    KINDS
+pub fn kinds_of<'a>(
+    kinds: &'a Kinds,
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = &'a Kind> {
+    kinds
         .iter()
-        .copied()
-        .filter(move |kind| kind.group == group && kind.version == version)
+        .filter(move |kind| kind.group() == group && kind.version() == version)
 }
 
 /// `/api`.
@@ -71,33 +74,33 @@ pub fn api_versions(server_address: &str) -> Value {
 }
 
 /// `/apis`.
-pub fn api_group_list() -> Value {
-    let groups: Vec<Value> = named_groups().map(api_group).collect();
+pub fn api_group_list(kinds: &Kinds) -> Value {
+    let groups = named_groups(kinds).into_iter();
+    let groups: Vec<Value> = groups.map(|group| api_group(kinds, group)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/{group}`; `None` for a group that is not served.
-pub fn group(group: &str) -> Option<Value> {
-    let mut document = named_groups()
-        .find(|known| *known == group)
-        .map(api_group)?;
+pub fn group(kinds: &Kinds, group: &str) -> Option<Value> {
+    let is_served = !group.is_empty() && kinds.has_group(group);
+    let mut document = is_served.then(|| api_group(kinds, group))?;
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();
     Some(document)
 }
 
-fn named_groups() -> impl Iterator<Item = &'static str> {
+fn named_groups(kinds: &Kinds) -> Vec<&str> {
     let mut groups: Vec<&str> = Vec::new();
-    for (group, _) in group_versions() {
+    for (group, _) in group_versions(kinds) {
         if !group.is_empty() && !groups.contains(&group) {
             groups.push(group);
         }
     }
-    groups.into_iter()
+    groups
 }
 
-fn api_group(group: &str) -> Value {
-    let versions = group_versions()
+fn api_group(kinds: &Kinds, group: &str) -> Value {
+    let versions = group_versions(kinds)
         .into_iter()
         .filter(|(known, _)| *known == group);
     let versions: Vec<Value> = versions
@@ -109,8 +112,10 @@ fn api_group(group: &str) -> Value {
 }
 
 /// `/api/v1`, `/apis/{group}/{version}`; `None` when not served.
-pub fn resource_list(group: &str, version: &str) -> Option<Value> {
-    let resources: Vec<Value> = kinds_of(group, version).flat_map(resources).collect();
+pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
+    let resources: Vec<Value> = kinds_of(kinds, group, version)
+        .flat_map(resources)
+        .collect();
     (!resources.is_empty()).then(|| {
         json!({
             "kind": "APIResourceList",
@@ -121,31 +126,31 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     })
 }
 
-fn resources(kind: &'static Kind) -> Vec<Value> {
+fn resources(kind: &Kind) -> Vec<Value> {
     let mut resource = json!({
-        "name": kind.plural,
-        "singularName": kind.singular,
-        "namespaced": kind.namespaced,
-        "kind": kind.kind,
+        "name": kind.plural(),
+        "singularName": kind.singular(),
+        "namespaced": kind.namespaced(),
+        "kind": kind.kind(),
         "verbs": verbs(kind),
     });
-    if !kind.short_names.is_empty() {
-        resource["shortNames"] = json!(kind.short_names);
+    if !kind.short_names().is_empty() {
+        resource["shortNames"] = json!(kind.short_names());
     }
-    if !kind.categories.is_empty() {
-        resource["categories"] = json!(kind.categories);
+    if !kind.categories().is_empty() {
+        resource["categories"] = json!(kind.categories());
     }
     let mut resources = vec![resource];
-    for subresource in kind.subresources {
+    for subresource in kind.subresources() {
         let (group, version, name) = subresource_kind(kind, *subresource);
         let mut resource = json!({
-            "name": format!("{}/{}", kind.plural, subresource.name()),
+            "name": format!("{}/{}", kind.plural(), subresource.name()),
             "singularName": "",
-            "namespaced": kind.namespaced,
+            "namespaced": kind.namespaced(),
             "kind": name,
             "verbs": subresource.verbs(),
         });
-        if (group, version) != (kind.group, kind.version) {
+        if (group, version) != (kind.group(), kind.version()) {
             resource["group"] = group.into();
             resource["version"] = version.into();
         }
@@ -155,36 +160,30 @@ fn resources(kind: &'static Kind) -> Vec<Value> {
 }
 
 /// Group, version and kind of what a subresource reads and writes.
-pub fn subresource_kind(
-    kind: &Kind,
-    subresource: Subresource,
-) -> (&'static str, &'static str, &'static str) {
+pub fn subresource_kind(kind: &Kind, subresource: Subresource) -> (&str, &str, &str) {
     match subresource {
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
         Subresource::Eviction => ("policy", "v1", "Eviction"),
         Subresource::Binding => ("", "v1", "Binding"),
         Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
         Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
-            (kind.group, kind.version, kind.kind)
+            (kind.group(), kind.version(), kind.kind())
         }
     }
 }
 
 /// Aggregated discovery (`apidiscovery.k8s.io/v2`) of the core group (`/api`) or of all named groups (`/apis`).
-pub fn aggregated(core: bool) -> Value {
-    let groups: Vec<&str> = if core {
-        vec![""]
-    } else {
-        named_groups().collect()
-    };
+pub fn aggregated(kinds: &Kinds, core: bool) -> Value {
+    let groups: Vec<&str> = if core { vec![""] } else { named_groups(kinds) };
     let items = groups.into_iter().map(|group| {
-        let versions = group_versions()
+        let versions = group_versions(kinds)
             .into_iter()
             .filter(|(known, _)| *known == group);
         let versions: Vec<Value> = versions
             .map(|(group, version)| {
-                let resources: Vec<Value> =
-                    kinds_of(group, version).map(aggregated_resource).collect();
+                let resources: Vec<Value> = kinds_of(kinds, group, version)
+                    .map(aggregated_resource)
+                    .collect();
                 json!({"version": version, "resources": resources, "freshness": "Current"})
             })
             .collect();
@@ -204,23 +203,23 @@ pub fn aggregated(core: bool) -> Value {
     })
 }
 
-fn aggregated_resource(kind: &'static Kind) -> Value {
+fn aggregated_resource(kind: &Kind) -> Value {
     let gvk = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
     let mut resource = json!({
-        "resource": kind.plural,
-        "responseKind": gvk((kind.group, kind.version, kind.kind)),
-        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": kind.singular,
+        "resource": kind.plural(),
+        "responseKind": gvk((kind.group(), kind.version(), kind.kind())),
+        "scope": if kind.namespaced() { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular(),
         "verbs": verbs(kind),
     });
-    if !kind.short_names.is_empty() {
-        resource["shortNames"] = json!(kind.short_names);
+    if !kind.short_names().is_empty() {
+        resource["shortNames"] = json!(kind.short_names());
     }
-    if !kind.categories.is_empty() {
-        resource["categories"] = json!(kind.categories);
+    if !kind.categories().is_empty() {
+        resource["categories"] = json!(kind.categories());
     }
-    if !kind.subresources.is_empty() {
-        let subresources = kind.subresources.iter().map(|subresource| {
+    if !kind.subresources().is_empty() {
+        let subresources = kind.subresources().iter().map(|subresource| {
             json!({
                 "subresource": subresource.name(),
                 "responseKind": gvk(subresource_kind(kind, *subresource)),
@@ -238,28 +237,30 @@ mod tests {
 
     #[test]
     fn every_kind_is_discovered_both_ways() {
-        let aggregated = [aggregated(true), aggregated(false)].map(|list| list.to_string());
-        for kind in KINDS {
-            let list = resource_list(kind.group, kind.version).unwrap();
+        let kinds = Kinds::built_in();
+        let aggregated = [true, false].map(|core| aggregated(&kinds, core).to_string());
+        for kind in kinds.iter() {
+            let list = resource_list(&kinds, kind.group(), kind.version()).unwrap();
             let names: Vec<&str> = list["resources"]
                 .as_array()
                 .unwrap()
                 .iter()
                 .filter_map(|resource| resource["name"].as_str())
                 .collect();
-            assert!(names.contains(&kind.plural), "{kind:?}");
-            let named = format!("\"resource\":\"{}\"", kind.plural);
+            assert!(names.contains(&kind.plural()), "{kind:?}");
+            let named = format!("\"resource\":\"{}\"", kind.plural());
             assert!(
                 aggregated.iter().any(|list| list.contains(&named)),
                 "{kind:?}"
             );
         }
-        assert!(resource_list("nope", "v1").is_none());
+        assert!(resource_list(&kinds, "nope", "v1").is_none());
     }
 
     #[test]
     fn groups_are_listed() {
-        let listed = api_group_list();
+        let kinds = Kinds::built_in();
+        let listed = api_group_list(&kinds);
         let listed: Vec<&str> = (listed["groups"].as_array().unwrap().iter())
             .map(|group| group["name"].as_str().unwrap())
             .collect();
@@ -286,18 +287,19 @@ mod tests {
             "resource.k8s.io",
             "flowcontrol.apiserver.k8s.io",
         ];
-        order.retain(|group| KINDS.iter().any(|kind| kind.group == *group));
+        order.retain(|group| kinds.has_group(group));
         assert_eq!(listed, order, "each once");
         assert_eq!(
-            group("apps").unwrap()["preferredVersion"]["groupVersion"],
+            group(&kinds, "apps").unwrap()["preferredVersion"]["groupVersion"],
             "apps/v1"
         );
-        assert!(group("").is_none() && group("nope").is_none());
+        assert!(group(&kinds, "").is_none() && group(&kinds, "nope").is_none());
     }
 
     #[test]
     fn versions_of_a_group_are_listed_best_first() {
-        let autoscaling = group("autoscaling").unwrap();
+        let kinds = Kinds::built_in();
+        let autoscaling = group(&kinds, "autoscaling").unwrap();
         assert_eq!(autoscaling["preferredVersion"]["version"], "v2");
         assert_eq!(
             autoscaling["versions"],
@@ -306,7 +308,7 @@ mod tests {
                 {"groupVersion": "autoscaling/v1", "version": "v1"},
             ])
         );
-        let aggregated = aggregated(false);
+        let aggregated = aggregated(&kinds, false);
         let groups = aggregated["items"].as_array().unwrap();
         let found: Vec<&Value> = (groups.iter())
             .filter(|group| group["metadata"]["name"] == "autoscaling")

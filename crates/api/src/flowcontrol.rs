@@ -2,6 +2,8 @@
 //!
 //! Two of each are mandatory: they can be neither changed nor done without. The others are suggested.
 
+pub mod classify;
+
 use serde_json::{Value, json};
 
 /// The name of the schema and of the level whose requests nothing holds up.

@@ -9,7 +9,7 @@ use crate::kind::SLOTS;
 use crate::managed_fields::fieldset::FieldSet;
 use crate::schema::Schema;
 
-pub use crate::kind::{Column, Conversion, Gvk, Hooks, Kind, Review, Subresource};
+pub use crate::kind::{BuiltIn, Column, Conversion, Gvk, Hooks, Kind, Review, Subresource};
 
 pub mod api_service;
 pub mod certificate_signing_request;
@@ -152,11 +152,11 @@ pub(crate) struct Slot {
 }
 
 /// The slot of a kind in `KINDS`.
-pub(crate) fn slot(group: &str, version: &str, plural: &str) -> &'static Slot {
+pub(crate) fn slot(kind: &'static BuiltIn) -> &'static Slot {
     let slots = SLOTS.get_or_init(|| {
         let slots = KINDS.iter().map(|kind| Slot {
-            resource: kontiki_base::status::qualified(kind.group, kind.plural).into(),
-            api_version: join(kind.group, kind.version),
+            resource: kontiki_base::status::qualified(kind.group(), kind.plural()).into(),
+            api_version: join(kind.group(), kind.version()),
             schema: OnceLock::new(),
             status_resets: OnceLock::new(),
         });
@@ -164,7 +164,7 @@ pub(crate) fn slot(group: &str, version: &str, plural: &str) -> &'static Slot {
     });
     let idx = KINDS
         .iter()
-        .position(|kind| kind.plural == plural && kind.group == group && kind.version == version);
+        .position(|known| matches!(known, Kind::BuiltIn(known) if std::ptr::eq(*known, kind)));
     &slots[idx.expect("every Kind stands in KINDS")]
 }
 
@@ -185,7 +185,7 @@ pub fn stored() -> impl Iterator<Item = &'static Kind> {
 /// The stored kind of a resource id such as `pods` or `deployments.apps`.
 pub fn by_resource(id: &str) -> Option<&'static Kind> {
     let (plural, group) = id.split_once('.').unwrap_or((id, ""));
-    stored().find(|kind| kind.plural == plural && kind.group == group)
+    stored().find(|kind| kind.plural() == plural && kind.group() == group)
 }
 
 /// The kind that a URL names.
@@ -193,14 +193,14 @@ pub fn by_path(group: &str, version: &str, plural: &str) -> Option<&'static Kind
     KINDS
         .iter()
         .copied()
-        .find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
+        .find(|kind| kind.plural() == plural && kind.group() == group && kind.version() == version)
 }
 
 /// The kind of `apiVersion` and `kind`.
 pub fn by_gvk(api_version: &str, kind: &str) -> Option<&'static Kind> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let mut kinds = KINDS.iter().copied();
-    kinds.find(|known| known.kind == kind && known.group == group && known.version == version)
+    kinds.find(|known| known.kind() == kind && known.group() == group && known.version() == version)
 }
 
 #[cfg(test)]
@@ -211,8 +211,11 @@ mod tests {
     fn lookups_agree() {
         for kind in KINDS {
             assert_eq!(by_resource(kind.resource()), Some(kind.stored()));
-            assert_eq!(by_path(kind.group, kind.version, kind.plural), Some(*kind));
-            assert_eq!(by_gvk(kind.api_version(), kind.kind), Some(*kind));
+            assert_eq!(
+                by_path(kind.group(), kind.version(), kind.plural()),
+                Some(*kind)
+            );
+            assert_eq!(by_gvk(kind.api_version(), kind.kind()), Some(*kind));
         }
         assert_eq!(
             &**by_gvk("apps/v1", "Deployment").unwrap().resource(),
@@ -224,11 +227,11 @@ mod tests {
     #[test]
     fn static_data_is_coherent() {
         for kind in KINDS {
-            assert_eq!(kind.singular, kind.kind.to_lowercase(), "{kind:?}");
+            assert_eq!(kind.singular(), kind.kind().to_lowercase(), "{kind:?}");
             let empty = serde_json::json!({"metadata": {"name": "x"}});
-            assert_eq!(kind.row(&empty, 0).len(), kind.columns.len(), "{kind:?}");
+            assert_eq!(kind.row(&empty, 0).len(), kind.columns().len(), "{kind:?}");
             let fields: Vec<&str> = kind.fields(&empty).iter().map(|(name, _)| *name).collect();
-            let selectable: Vec<&str> = (kind.selectable.iter())
+            let selectable: Vec<&str> = (kind.selectable())
                 .map(|field| kind.stored_field(field))
                 .collect();
             if kind.is_stored() {

@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod admissionspec;
+pub mod audit;
 pub mod cel;
 mod conditions;
 pub mod cron;
@@ -17,13 +18,18 @@ pub mod flowcontrol;
 pub mod ip;
 pub mod kind;
 pub mod kinds;
+pub mod limit_ranger;
 pub mod managed_fields;
 pub mod meta;
 pub mod openapi;
+pub mod podsecurity;
 pub mod podspec;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod rbac;
+pub mod registry;
+pub mod request_info;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;
@@ -34,5 +40,6 @@ pub mod time;
 
 pub use field_error::{ErrorKind, FieldError};
 pub use k8s_openapi;
-pub use kind::{Column, Conversion, Gvk, Hooks, Kind, Subresource};
+pub use kind::{BuiltIn, Column, Conversion, Gvk, Hooks, Kind, Subresource};
 pub use kinds::{KINDS, by_gvk, by_path, by_resource};
+pub use registry::Kinds;

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::discovery::kinds_of;
+use crate::registry::Kinds;
 
 mod operations;
 mod paths;
@@ -16,10 +17,10 @@ mod schemas;
 pub const VERSION: &str = "v1.35.0";
 
 /// The document of one group version; without paths when nothing of it is served.
-pub fn openapi_v3(group: &str, version: &str) -> Value {
+pub fn openapi_v3(kinds: &Kinds, group: &str, version: &str) -> Value {
     let mut all_paths = Map::new();
     let mut components = schemas::Components::default();
-    for kind in kinds_of(group, version) {
+    for kind in kinds_of(kinds, group, version) {
         components.add(kind);
         paths::add(kind, &mut all_paths);
     }
@@ -59,8 +60,9 @@ mod tests {
 
     #[test]
     fn every_reference_resolves_in_every_document() {
-        for (group, version) in group_versions() {
-            let document = openapi_v3(group, version);
+        let kinds = Kinds::built_in();
+        for (group, version) in group_versions(&kinds) {
+            let document = openapi_v3(&kinds, group, version);
             let schemas = document["components"]["schemas"].as_object().unwrap();
             let mut found = Vec::new();
             references(&document, &mut found);
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn writes_take_field_validation_and_name_their_kind() {
-        let document = openapi_v3("apps", "v1");
+        let document = openapi_v3(&Kinds::built_in(), "apps", "v1");
         let path = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
         let patch = &path["patch"];
         let names: Vec<&str> = patch["parameters"]
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn schemas_carry_list_rules_and_kinds() {
-        let document = openapi_v3("", "v1");
+        let document = openapi_v3(&Kinds::built_in(), "", "v1");
         let schemas = &document["components"]["schemas"];
         let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
         assert_eq!(containers["x-kubernetes-list-type"], "map");

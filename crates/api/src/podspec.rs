@@ -24,6 +24,7 @@ pub(crate) mod handlers;
 mod mounts;
 mod security;
 pub(crate) mod sources;
+pub mod totals;
 
 pub use self::defaults::pull_policy;
 pub use self::placement::node_selector;

@@ -105,6 +105,15 @@ impl Quantity {
         }
     }
 
+    /// Rounded up to whole units.
+    #[must_use]
+    pub fn round_up(self) -> Self {
+        Self {
+            nanos: self.value() * NANO,
+            format: self.format,
+        }
+    }
+
     /// Rounded up to thousandths, as upstream's defaulting does with resource lists.
     #[must_use]
     pub fn round_up_milli(self) -> Self {

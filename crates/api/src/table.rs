@@ -33,7 +33,7 @@ impl IncludeObject {
 
 /// The `columnDefinitions` of a kind.
 pub fn column_definitions(kind: &Kind) -> Value {
-    let columns = kind.columns.iter().map(|column| {
+    let columns = kind.columns().iter().map(|column| {
         let Column {
             name,
             kind,

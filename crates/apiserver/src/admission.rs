@@ -8,29 +8,47 @@
 //! note something for the audit log, and add operations to the write's own transaction (a quota's usage). Authorization
 //! stands before; rules of a kind itself belong to the kind (`kontiki-api`).
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
+use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use kontiki_state::Op;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::authz::forbidden_because;
 use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
+mod certificates;
 mod controllers;
 mod expressions;
+mod external_ips;
 mod kind_hooks;
+mod limit_ranger;
 mod matching;
+mod pod_security;
 mod policies;
+pub(crate) mod resource_quota;
 mod review;
+mod service_account;
 mod webhooks;
 
 pub use controllers::ControllerWrite;
 
 /// All plugins, in the order of upstream's `AllOrderedPlugins`; `kind_hooks` stands for those that a kind carries itself.
 static PLUGINS: &[&dyn Plugin] = &[
+    &limit_ranger::LimitRanger,
+    &service_account::ServiceAccount,
+    &pod_security::PodSecurity,
+    &certificates::Approval,
+    &certificates::Signing,
+    &external_ips::DenyServiceExternalIps,
     &webhooks::Mutating,
     &policies::Policies,
     &webhooks::Validating,
+    &resource_quota::ResourceQuotas,
 ];
 
 /// What a request does.
@@ -81,12 +99,37 @@ pub(crate) struct Effects {
     /// Further operations of the write's transaction. Several writes of one controller's plan share them: a plugin looks
     /// for its own earlier operation on an object and goes on from there.
     pub(crate) ops: Vec<Op>,
-    // The audit log reads them.
-    #[allow(dead_code)]
     /// For the audit log: `plugin/key` and value.
     pub(crate) annotations: Vec<(String, String)>,
+    /// Whether the write can wait for others that count against the same quotas.
+    pub(crate) waits: bool,
+    /// Its turn among those, until it is committed.
+    pub(crate) turn: Option<resource_quota::Turn>,
     /// Whether the mutating phase begins again.
     reinvocation: webhooks::Reinvocation,
+}
+
+impl Effects {
+    /// Of a request, which commits by itself: `ops` are those of earlier writes of its batch.
+    pub(crate) fn of_request(request: &Request<'_>) -> Self {
+        Self {
+            ops: request.server.0.charged.clone(),
+            waits: !request.dry_run,
+            ..Self::default()
+        }
+    }
+}
+
+/// 403 about the object, by whatever name it has so far.
+fn forbidden(request: &Request<'_>, new: Option<&Value>, why: &str) -> Status {
+    let mut named = request.target.clone();
+    if let Some(new) = new.filter(|_| named.name.is_empty()) {
+        let meta = Meta::of(new);
+        let names = [meta.name(), meta.generate_name(), "Unknown"];
+        let name = names.into_iter().find(|name| !name.is_empty());
+        named.name = name.unwrap_or_default().to_owned();
+    }
+    forbidden_because(&named, why)
 }
 
 /// One step of admission.
@@ -137,6 +180,7 @@ impl Request<'_> {
         loop {
             for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
                 let admitted = plugin.mutate(self, new, effects).await;
+                self.tell_audit(effects);
                 admitted.inspect_err(|why| noted(*plugin, why))?;
             }
             if !effects.reinvocation.begins_again() {
@@ -166,6 +210,7 @@ impl Request<'_> {
     ) -> Result<(), Status> {
         for plugin in PLUGINS.iter().filter(|plugin| plugin.handles(self)) {
             let admitted = plugin.validate(self, new, effects).await;
+            self.tell_audit(effects);
             admitted.inspect_err(|why| noted(*plugin, why))?;
         }
         Ok(())
@@ -175,6 +220,57 @@ impl Request<'_> {
     pub(crate) async fn admit(&self, new: &mut Value, effects: &mut Effects) -> Result<(), Status> {
         self.mutate_by_plugins(new, effects).await?;
         self.validate_by_plugins(Some(new), effects).await
+    }
+
+    /// Whether the request's namespace has an object of a resource.
+    fn has_any_in_namespace(&self, resource: &str) -> bool {
+        let namespace = &self.target.namespace;
+        let snapshot = self.server.store().snapshot();
+        !namespace.is_empty()
+            && snapshot
+                .list(resource, Some(namespace), None)
+                .next()
+                .is_some()
+    }
+
+    /// All objects of a resource in the request's namespace.
+    fn all_in_namespace<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        resource: &str,
+    ) -> Result<Vec<Arc<T>>, Status> {
+        let snapshot = self.server.store().snapshot();
+        let objects = snapshot.list(resource, Some(&self.target.namespace), None);
+        let typed = objects.map(|object| object.typed::<T>());
+        typed
+            .collect::<Result<_, _>>()
+            .map_err(|error| Status::internal(format!("{resource} cannot be read: {error}")))
+    }
+
+    fn tell_audit(&self, effects: &mut Effects) {
+        for (key, value) in effects.annotations.drain(..) {
+            self.context.audit.annotate(&key, || value);
+        }
+    }
+
+    /// The target, with the name of an object whose creation's URL does not tell it (upstream's `extractResourceName`).
+    pub(crate) fn named(&self, object: &Value) -> Target {
+        let meta = Meta::of(object);
+        let names = [&self.target.name, meta.name(), meta.generate_name()];
+        let name = names.into_iter().find(|name| !name.is_empty());
+        Target {
+            name: name.unwrap_or("Unknown").to_owned(),
+            ..self.target.clone()
+        }
+    }
+
+    /// 403 about an object.
+    pub(crate) fn forbidden(&self, object: &Value, why: &str) -> Status {
+        forbidden_because(&self.named(object), why)
+    }
+
+    /// Whether it is about a kind, by its group and plural.
+    pub(crate) fn is_about(&self, group: &str, plural: &str) -> bool {
+        (self.target.kind.group(), self.target.kind.plural()) == (group, plural)
     }
 
     fn is_handled(&self) -> bool {
@@ -207,7 +303,7 @@ impl ApiServer {
             old: None,
             dry_run,
         };
-        let mut effects = Effects::default();
+        let mut effects = Effects::of_request(&request);
         request.admit(body, &mut effects).await?;
         Ok(effects.warnings)
     }

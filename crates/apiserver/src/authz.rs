@@ -17,6 +17,7 @@ use kontiki_api::rbac::Ask;
 use kontiki_api::selector::FieldSelector;
 use kontiki_base::status::{Details, Reason, Status, qualified};
 
+use crate::audit::About;
 use crate::options::{Context, Target, User};
 use crate::server::ApiServer;
 use index::Grant;
@@ -25,6 +26,9 @@ pub(crate) use index::Policies;
 
 /// Members may do everything, whatever roles there are.
 pub(crate) const MASTERS: &str = "system:masters";
+/// Keys of the audit log.
+const DECISION: &str = "authorization.k8s.io/decision";
+const REASON: &str = "authorization.k8s.io/reason";
 
 /// A question to the authorizers.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +90,7 @@ impl<'a> Attributes<'a> {
     /// A verb on a target.
     pub(crate) fn new(user: &'a User, verb: &'a str, target: &'a Target) -> Self {
         // As in upstream's URLs, a namespace lies in itself: roles in it may say who reads it.
-        let is_namespace = target.kind.group.is_empty() && target.kind.plural == "namespaces";
+        let is_namespace = target.kind.group().is_empty() && target.kind.plural() == "namespaces";
         Self {
             user,
             namespace: if is_namespace {
@@ -96,8 +100,8 @@ impl<'a> Attributes<'a> {
             },
             ask: Ask {
                 verb,
-                group: target.kind.group,
-                resource: target.kind.plural,
+                group: target.kind.group(),
+                resource: target.kind.plural(),
                 subresource: target
                     .subresource
                     .map_or("", kontiki_api::Subresource::name),
@@ -117,7 +121,11 @@ impl ApiServer {
         verb: &str,
         target: &Target,
     ) -> Result<(), Status> {
-        self.require(&Attributes::new(&context.user, verb, target))
+        self.require(
+            context,
+            &Attributes::new(&context.user, verb, target),
+            Some(target),
+        )
     }
 
     /// The same of a verb on a collection: a selector of one name makes it a request for that object, as upstream.
@@ -138,12 +146,12 @@ impl ApiServer {
         {
             attributes.ask.name = name;
         }
-        self.require(&attributes)
+        self.require(context, &attributes, Some(target))
     }
 
     /// Refuses a path that is no resource's unless the user may use it; `verb` is the HTTP method in lower case.
     pub fn authorize_path(&self, context: &Context, verb: &str, path: &str) -> Result<(), Status> {
-        self.require(&Attributes {
+        let attributes = Attributes {
             user: &context.user,
             namespace: "",
             ask: Ask {
@@ -152,10 +160,39 @@ impl ApiServer {
                 ..Ask::default()
             },
             node_name: None,
-        })
+        };
+        self.require(context, &attributes, None)
     }
 
-    pub(crate) fn require(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+    /// Decides and notes the decision for the audit log.
+    pub(crate) fn require(
+        &self,
+        context: &Context,
+        attributes: &Attributes<'_>,
+        target: Option<&Target>,
+    ) -> Result<(), Status> {
+        context.audit.about(|| About {
+            verb: attributes.ask.verb.to_owned(),
+            target: target.cloned(),
+        });
+        let note = |decision: &str, reason: &dyn fmt::Display| {
+            context.audit.annotate(DECISION, || decision.to_owned());
+            context.audit.annotate(REASON, || reason.to_string());
+        };
+        match self.decide(attributes) {
+            Decision::Allow(why) => {
+                note("allow", &why);
+                Ok(())
+            }
+            Decision::NoOpinion(reason) => {
+                note("forbid", &reason);
+                Err(forbidden(attributes, &reason))
+            }
+        }
+    }
+
+    /// The same of a part of a request, which has no record of its own.
+    pub(crate) fn require_part(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
         match self.decide(attributes) {
             Decision::Allow(_) => Ok(()),
             Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
@@ -221,7 +258,7 @@ fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
 
 /// 403 with a reason of its own.
 pub(crate) fn forbidden_because(target: &Target, why: &str) -> Status {
-    forbidden_resource(target.kind.group, target.kind.plural, &target.name, why)
+    forbidden_resource(target.kind.group(), target.kind.plural(), &target.name, why)
 }
 
 fn forbidden_resource(group: &str, plural: &str, name: &str, why: &str) -> Status {

@@ -15,6 +15,7 @@
 mod staging;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use kontiki_api::meta::Meta;
 use kontiki_base::limits;
@@ -87,12 +88,36 @@ impl ApiServer {
         operations: Vec<Operation>,
     ) -> Result<Vec<Outcome>, Status> {
         let dry_run = check(&operations)?;
+        let contexts: Vec<Context> = operations.iter().map(|_| part(context)).collect();
+        let outcomes = self
+            .contend(context, &contexts, &operations, dry_run)
+            .await?;
+        for (context, outcome) in contexts.iter().zip(&outcomes) {
+            context.audit.complete_with(match outcome {
+                Outcome::Done(written) => {
+                    context.audit.answers(|| written.object.json());
+                    Ok(200)
+                }
+                Outcome::Failed(status) => Err(status),
+                Outcome::Aborted => Err(&*ABORTED),
+            });
+        }
+        Ok(outcomes)
+    }
+
+    async fn contend(
+        &self,
+        context: &Context,
+        contexts: &[Context],
+        operations: &[Operation],
+        dry_run: bool,
+    ) -> Result<Vec<Outcome>, Status> {
         let mut lost = None;
         for _ in 0..limits::UPDATE_RETRIES {
             if lost.is_some() {
                 self.read_barrier(context).await?;
             }
-            match self.attempt(context, &operations, dry_run).await? {
+            match self.attempt(context, contexts, operations, dry_run).await? {
                 Attempt::Done(outcomes) => return Ok(outcomes),
                 Attempt::Failed(idx, status) => return Ok(failed(operations.len(), idx, status)),
                 Attempt::Lost(idx, status) => lost = Some((idx, status)),
@@ -105,17 +130,30 @@ impl ApiServer {
     async fn attempt(
         &self,
         context: &Context,
+        contexts: &[Context],
         operations: &[Operation],
         dry_run: bool,
     ) -> Result<Attempt, Status> {
         let mut staged = Vec::with_capacity(operations.len());
+        let mut charges = Vec::new();
         for (idx, operation) in operations.iter().enumerate() {
-            match self.stage(context, operation.clone()).await {
-                Ok(one) => staged.push(one),
+            let charged = charges.clone();
+            match self.stage(&contexts[idx], operation.clone(), charged).await {
+                Ok(mut one) => {
+                    let all = one.take_charges();
+                    if !all.is_empty() {
+                        charges = all;
+                    }
+                    staged.push(one);
+                }
                 Err(status) => return Ok(Attempt::Failed(idx, status)),
             }
             // A thousand validations are no single turn of the executor.
             tokio::task::yield_now().await;
+        }
+        // Charged once, for all of them.
+        if let Some(last) = staged.last_mut() {
+            last.ops.append(&mut charges);
         }
         if let Some((first, second, key)) = repeated(&staged) {
             let why = format!(
@@ -151,6 +189,20 @@ impl ApiServer {
         Ok(Attempt::Done(staging::finish(
             staged, &ops, &origins, &results,
         )))
+    }
+}
+
+/// What the audit log says of writes that another one kept from happening.
+static ABORTED: LazyLock<Status> = LazyLock::new(|| {
+    let message = "another operation of the batch failed, hence nothing of it was written";
+    Status::new(Reason::Conflict, message)
+});
+
+/// The context of one write, which has a record of its own.
+fn part(context: &Context) -> Context {
+    Context {
+        audit: context.audit.part(),
+        ..context.clone()
     }
 }
 
@@ -224,12 +276,12 @@ fn repeated(staged: &[Staged]) -> Option<(usize, usize, Key)> {
     None
 }
 
-fn named(
-    operations: &[Operation],
+fn named<'a>(
+    operations: &'a [Operation],
     staged: &[Staged],
     idx: usize,
-) -> (&'static kontiki_api::Kind, String) {
-    let kind = operations[idx].target().kind;
+) -> (&'a kontiki_api::Kind, String) {
+    let kind = &operations[idx].target().kind;
     let name = staged[idx].ops.first().map_or("", |op| &*op.key().name);
     (kind, name.to_owned())
 }

@@ -12,7 +12,7 @@ use crate::options::{FieldValidation, Target};
 
 /// A body that is an object of its kind, without defaults yet.
 pub(crate) fn decode(
-    kind: &'static Kind,
+    kind: &Kind,
     body: Body,
     validation: FieldValidation,
     warnings: &mut Vec<String>,
@@ -21,7 +21,7 @@ pub(crate) fn decode(
     if !object.is_object() {
         return Err(Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): not a JSON object",
-            kind.kind
+            kind.kind()
         )));
     }
     check_type(kind, &mut object)?;
@@ -69,7 +69,7 @@ pub(crate) fn report(
 }
 
 fn cannot_be_handled(kind: &Kind, why: &str) -> Status {
-    let (name, version) = (kind.kind, kind.version);
+    let (name, version) = (kind.kind(), kind.version());
     let message = format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}");
     Status::bad_request(message)
 }
@@ -78,11 +78,12 @@ fn cannot_be_handled(kind: &Kind, why: &str) -> Status {
 pub(crate) fn check_type(kind: &Kind, object: &mut Value) -> Result<(), Status> {
     let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
     let (api_version, name) = (text("apiVersion"), text("kind"));
-    if !name.is_empty() && name != kind.kind {
+    if !name.is_empty() && name != kind.kind() {
         let version = api_version.rsplit('/').next().unwrap_or_default();
         return Err(Status::bad_request(format!(
             "{name} in version \"{version}\" cannot be handled as a {}: converting ({name}) to ({}): unknown conversion",
-            kind.kind, kind.kind
+            kind.kind(),
+            kind.kind()
         )));
     }
     if !api_version.is_empty() && api_version != kind.api_version() {
@@ -92,7 +93,7 @@ pub(crate) fn check_type(kind: &Kind, object: &mut Value) -> Result<(), Status> 
         )));
     }
     object["apiVersion"] = json!(kind.api_version());
-    object["kind"] = json!(kind.kind);
+    object["kind"] = json!(kind.kind());
     Ok(())
 }
 

@@ -166,15 +166,15 @@ pub(crate) fn too_old_revision(wanted: Revision, oldest: Revision) -> Status {
 }
 
 pub(crate) fn not_found(target: &Target) -> Status {
-    Status::not_found(target.kind.group, target.kind.plural, &target.name)
+    Status::not_found(target.kind.group(), target.kind.plural(), &target.name)
 }
 
 pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Status {
-    Status::conflict(kind.group, kind.plural, name, why)
+    Status::conflict(kind.group(), kind.plural(), name, why)
 }
 
 pub(crate) fn already_exists(kind: &Kind, name: &str) -> Status {
-    Status::already_exists(kind.group, kind.plural, name)
+    Status::already_exists(kind.group(), kind.plural(), name)
 }
 
 pub(crate) fn namespace_not_found(namespace: &str) -> Status {

@@ -103,7 +103,7 @@ impl ApiServer {
                 name,
                 path: None,
             };
-            self.require(&Attributes {
+            self.require_part(&Attributes {
                 user: requestor,
                 namespace,
                 ask,

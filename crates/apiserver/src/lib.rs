@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod aggregation;
+pub mod audit;
 pub mod authn;
 mod authz;
 pub mod backend;
@@ -16,9 +17,11 @@ mod batch;
 mod body;
 mod decode;
 mod errors;
+mod fairness;
 mod follow;
 mod history;
 mod impersonation;
+mod kinds;
 mod modify;
 mod node_times;
 mod options;
@@ -42,6 +45,7 @@ pub mod write;
 pub use backend::Backend;
 pub use batch::{Operation, Outcome};
 pub use body::Body;
+pub use fairness::{Belonging, Seat};
 pub use impersonation::Impersonation;
 pub use options::{
     Answer, Context, DeleteOptions, FieldValidation, GetOptions, ListOptions, Page, PatchType,

@@ -95,6 +95,7 @@ impl ApiServer {
                 mut value,
                 ops: extra,
                 warnings,
+                _turn,
             } = self
                 .admit_change(context, target, dry_run, &old, change)
                 .await?;
@@ -107,7 +108,7 @@ impl ApiServer {
                 });
             }
             let is_gone = is_finished(&value);
-            let draft = Draft::new(target.kind, value)?;
+            let draft = Draft::new(&target.kind, value)?;
             if dry_run {
                 return Ok(Modified {
                     answer: draft.rendered(Some(object.revision)),
@@ -122,7 +123,7 @@ impl ApiServer {
             }];
             ops.extend(extra);
             if is_gone {
-                ops.extend(crate::services::release_all(self, target.kind, &old));
+                ops.extend(crate::services::release_all(self, &target.kind, &old));
             }
             match self.commit(context, target, ops).await? {
                 OpResult::Done { revision, .. } if is_gone => {
@@ -139,15 +140,15 @@ impl ApiServer {
                     });
                 }
                 OpResult::Conflict { .. } | OpResult::NotFound if is_pinned => {
-                    return Err(conflict(target.kind, &target.name, MODIFIED));
+                    return Err(conflict(&target.kind, &target.name, MODIFIED));
                 }
                 OpResult::Conflict { .. } | OpResult::NotFound | OpResult::Aborted => {
                     self.read_barrier(context).await?;
                 }
-                refused => return Err(refusal(target.kind, &target.name, &refused)),
+                refused => return Err(refusal(&target.kind, &target.name, &refused)),
             }
         }
-        Err(conflict(target.kind, &target.name, MODIFIED))
+        Err(conflict(&target.kind, &target.name, MODIFIED))
     }
 }
 

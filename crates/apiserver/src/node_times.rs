@@ -31,7 +31,7 @@ impl ApiServer {
         }
         let value = json!({
             "apiVersion": target.kind.api_version(),
-            "kind": target.kind.kind,
+            "kind": target.kind.kind(),
             "metadata": {
                 "name": target.name,
                 "namespace": NAMESPACE,

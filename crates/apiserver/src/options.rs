@@ -14,6 +14,8 @@ use kontiki_base::status::Status;
 use kontiki_state::{Object, Revision};
 use serde_json::Value;
 
+use crate::audit::Trail;
+
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
@@ -36,13 +38,15 @@ pub struct Context {
     pub timeout: Option<Duration>,
     /// `User-Agent`; names the field manager when the request does not.
     pub user_agent: String,
+    /// Its record for the audit log.
+    pub audit: Trail,
 }
 
 /// What the request is about.
 #[derive(Clone)]
 pub struct Target {
     /// The kind.
-    pub kind: &'static Kind,
+    pub kind: Kind,
     /// Namespace; empty for cluster-scoped kinds and for all namespaces.
     pub namespace: String,
     /// Name; empty for collections.
@@ -247,9 +251,9 @@ impl Answer {
 
 impl Target {
     /// A collection, of one namespace or (empty) of all.
-    pub fn collection(kind: &'static Kind, namespace: impl Into<String>) -> Self {
+    pub fn collection(kind: &Kind, namespace: impl Into<String>) -> Self {
         Self {
-            kind,
+            kind: kind.clone(),
             namespace: namespace.into(),
             name: String::new(),
             subresource: None,
@@ -257,13 +261,9 @@ impl Target {
     }
 
     /// One object.
-    pub fn object(
-        kind: &'static Kind,
-        namespace: impl Into<String>,
-        name: impl Into<String>,
-    ) -> Self {
+    pub fn object(kind: &Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
-            kind,
+            kind: kind.clone(),
             namespace: namespace.into(),
             name: name.into(),
             subresource: None,

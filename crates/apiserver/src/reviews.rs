@@ -23,7 +23,7 @@ impl ApiServer {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let mut warnings = Vec::new();
-        let mut object = decode(target.kind, body, options.field_validation, &mut warnings)?;
+        let mut object = decode(&target.kind, body, options.field_validation, &mut warnings)?;
         match_namespace(target, &mut object)?;
         let status = match review {
             Review::Token => self.token_review(&object)?,

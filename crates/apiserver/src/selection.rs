@@ -66,7 +66,7 @@ impl Selection {
             .as_deref()
             .or_else(|| self.fields.requires("metadata.name"))?;
         let namespace = match target.namespace.as_str() {
-            "" if target.kind.namespaced => self.fields.requires("metadata.namespace")?,
+            "" if target.kind.namespaced() => self.fields.requires("metadata.namespace")?,
             namespace => namespace,
         };
         Some((namespace.to_owned(), name.to_owned()))
@@ -95,7 +95,7 @@ impl Lookup for Fields<'_> {
 }
 
 fn unknown_field(target: &Target, field: &str) -> String {
-    if target.kind.selectable.is_empty() {
+    if target.kind.selectable().next().is_none() {
         format!(
             "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         )

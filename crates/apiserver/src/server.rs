@@ -2,18 +2,23 @@
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use kontiki_base::clock::{SharedClock, SystemClock};
+use kontiki_base::limits::REQUESTS_IN_FLIGHT;
 use kontiki_base::random::{Random, SystemRandom};
-use kontiki_state::Store;
+use kontiki_state::{Op, Store};
 
+use crate::admission::resource_quota::Turns;
 use crate::aggregation::Aggregation;
+use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
+use crate::fairness::Fairness;
 use crate::history::History;
+use crate::kinds::Served;
 use crate::outbound::{OutboundOptions, Pool};
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
@@ -39,6 +44,12 @@ pub struct Options {
     pub service_cidr: (Ipv4Addr, u8),
     /// Ports of NodePort services.
     pub node_ports: RangeInclusive<u16>,
+    /// Requests served at once, of both faces; those that are exempt aside.
+    pub requests_in_flight: u32,
+    /// Services may name addresses of their own (upstream: unless `DenyServiceExternalIPs` is on).
+    pub allow_service_external_ips: bool,
+    /// Records requests; none for no audit log.
+    pub auditor: Option<Auditor>,
 }
 
 impl Default for Options {
@@ -53,6 +64,9 @@ impl Default for Options {
             random: Arc::new(SystemRandom),
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
             node_ports: 30000..=32767,
+            requests_in_flight: REQUESTS_IN_FLIGHT,
+            allow_service_external_ips: false,
+            auditor: None,
         }
     }
 }
@@ -63,13 +77,21 @@ pub(crate) struct Inner {
     /// Roles and bindings, by subject.
     pub(crate) policies: Arc<Policies>,
     /// What is known of aggregated API servers.
-    pub(crate) aggregation: Aggregation,
+    pub(crate) aggregation: Arc<Aggregation>,
+    /// The kinds, as the store defines them.
+    pub(crate) served: Arc<Served>,
     /// Connections to extensions.
-    pub(crate) outbound: Pool,
+    pub(crate) outbound: Arc<Pool>,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
     pub(crate) n_watches: AtomicUsize,
+    /// The seats of requests; made when the first is taken.
+    pub(crate) fairness: OnceLock<Arc<Fairness>>,
+    /// Who of this replica counts against a namespace's quotas next.
+    pub(crate) quota_turns: Arc<Turns>,
+    /// What earlier writes of the batch that this server stages charge to quotas.
+    pub(crate) charged: Vec<Op>,
 }
 
 /// The API server.
@@ -81,24 +103,36 @@ impl ApiServer {
     pub fn new(backend: impl Backend, options: Options) -> Self {
         let backend = Arc::new(backend);
         let policies = Arc::new(Policies::new(backend.store()));
-        Self::with(backend, options, policies)
-    }
-
-    /// The same server over another way to propose; the store has to be the same.
-    pub(crate) fn over(&self, backend: impl Backend) -> Self {
-        let (options, policies) = (self.options().clone(), self.0.policies.clone());
-        Self::with(Arc::new(backend), options, policies)
-    }
-
-    fn with(backend: Arc<dyn Backend>, options: Options, policies: Arc<Policies>) -> Self {
+        let served = Arc::new(Served::new(backend.store()));
         Self(Arc::new(Inner {
             backend,
             options,
             policies,
-            aggregation: Aggregation::default(),
-            outbound: Pool::default(),
+            aggregation: Arc::default(),
+            served,
+            outbound: Arc::default(),
             history: History::default(),
             n_watches: AtomicUsize::new(0),
+            fairness: OnceLock::new(),
+            quota_turns: Arc::default(),
+            charged: Vec::new(),
+        }))
+    }
+
+    /// The same server over another way to propose, for a write of a batch; the store has to be the same.
+    pub(crate) fn over(&self, backend: impl Backend, charged: Vec<Op>) -> Self {
+        Self(Arc::new(Inner {
+            backend: Arc::new(backend),
+            options: self.options().clone(),
+            policies: Arc::clone(&self.0.policies),
+            served: Arc::clone(&self.0.served),
+            aggregation: Arc::clone(&self.0.aggregation),
+            outbound: self.0.outbound.clone(),
+            history: History::default(),
+            n_watches: AtomicUsize::new(0),
+            fairness: OnceLock::new(),
+            quota_turns: Arc::clone(&self.0.quota_turns),
+            charged,
         }))
     }
 

@@ -48,5 +48,5 @@ pub(crate) fn release_all(server: &ApiServer, kind: &Kind, old: &Value) -> Vec<O
 
 /// Whether objects of a kind need addresses.
 pub(crate) fn is_service(kind: &Kind) -> bool {
-    kind.kind == "Service" && kind.group.is_empty()
+    kind.kind() == "Service" && kind.group().is_empty()
 }

@@ -1,14 +1,15 @@
-//! Subresources of pods that act: binding and eviction.
+//! Subresources of pods that act: binding, and in a file of its own eviction.
+
+mod eviction;
 
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_base::status::{Cause, Details, Reason, Status};
 use serde_json::{Value, json};
 
-use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::errors::conflict;
 use crate::modify::Change;
-use crate::options::{Answer, Context, DeleteOptions, Target, WriteOptions, Written};
+use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::verbs::delete::success;
 
@@ -46,34 +47,6 @@ impl ApiServer {
             })
         })
         .await?;
-        Ok(created_success(warnings))
-    }
-
-    /// Deletes a pod, unless a disruption budget forbids it. Budgets are stored, but not asked yet.
-    pub(crate) async fn evict(
-        &self,
-        context: &Context,
-        target: &Target,
-        body: Body,
-        options: &WriteOptions,
-    ) -> Result<Written, Status> {
-        expect_kind(&body.value, "Eviction", &["policy/v1", "policy/v1beta1"])?;
-        check_name(target, &body.value, "Eviction")?;
-        self.authorize_content(context, target, Operation::Create(&body.value))?;
-        let mut eviction = body.value;
-        let warnings = self
-            .admit_action(context, target, &mut eviction, options.dry_run)
-            .await?;
-        let delete = DeleteOptions {
-            dry_run: options.dry_run,
-            ..DeleteOptions::default()
-        };
-        let delete = delete.merge_body(&eviction["deleteOptions"])?;
-        let pod = Target {
-            subresource: None,
-            ..target.clone()
-        };
-        self.delete_unchecked(context, &pod, &delete).await?;
         Ok(created_success(warnings))
     }
 }
@@ -167,7 +140,7 @@ fn check_bindable(target: &Target, binding: &Value, pod: &Value) -> Result<(), S
         ));
     }
     if !sent.resource_version().is_empty() && sent.resource_version() != meta.resource_version() {
-        return Err(conflict(target.kind, name, crate::errors::MODIFIED));
+        return Err(conflict(&target.kind, name, crate::errors::MODIFIED));
     }
     if meta.is_deleting() {
         return refuse(format!(

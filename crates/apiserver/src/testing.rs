@@ -107,7 +107,7 @@ impl Backend for Memory {
     }
 }
 
-/// A server with the namespace `default`, both tokens, and a clock that stands still.
+/// A server with the namespace `default` and its ServiceAccount, both tokens, and a clock that stands still.
 pub async fn server() -> ApiServer {
     server_over(Memory::default()).await
 }
@@ -126,6 +126,22 @@ pub async fn server_with(memory: Memory, liveness: Arc<dyn crate::NodeLiveness>)
     server_with_options(memory, options).await
 }
 
+/// The same whose requests are recorded as the rules of an audit policy say.
+pub async fn server_audited(rules: Value) -> (ApiServer, crate::audit::Entries) {
+    let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules});
+    let policy = kontiki_api::audit::Policy::read(policy).expect("the test's policy is valid");
+    let clock = ManualClock::at(NOW_UNIX_MS);
+    let (auditor, entries) = crate::audit::Auditor::new(policy, clock);
+    let options = Options {
+        auditor: Some(auditor),
+        ..Options::default()
+    };
+    (
+        server_with_options(Memory::default(), options).await,
+        entries,
+    )
+}
+
 /// The same with options of the test's own; the clock stands still and the random generator is seeded, whatever they say.
 pub async fn server_with_options(memory: Memory, options: Options) -> ApiServer {
     let options = Options {
@@ -142,6 +158,9 @@ pub async fn server_with_options(memory: Memory, options: Options) -> ApiServer 
     let server = ApiServer::new(memory, options);
     let namespace = json!({"metadata": {"name": "default"}});
     create(&server, "namespaces", "", namespace).await;
+    // What a controller would make: pods need it.
+    let account = json!({"metadata": {"name": "default"}});
+    create(&server, "serviceaccounts", "default", account).await;
     server
 }
 
@@ -156,6 +175,7 @@ pub fn admin() -> Context {
         user,
         timeout: None,
         user_agent: "kubectl/v1.35.0 (linux/amd64)".into(),
+        audit: crate::audit::Trail::default(),
     }
 }
 
@@ -234,7 +254,7 @@ pub fn overtake(memory: &Memory, target: &Target, object: &Value, label: &str) {
             target.name.as_str(),
         ),
         pre: Precondition::NONE,
-        header: header_of(target.kind, &value),
+        header: header_of(&target.kind, &value),
         bytes: stored::canonical(value),
     }]));
 }

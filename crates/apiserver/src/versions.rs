@@ -74,5 +74,5 @@ pub(crate) fn event(kind: &Kind, event: WatchEvent) -> WatchEvent {
 
 fn is_stored_form(kind: &Kind, value: &Value) -> bool {
     let stored = kind.stored();
-    value["kind"] == stored.kind && value["apiVersion"] == stored.api_version()
+    value["kind"] == stored.kind() && value["apiVersion"] == stored.api_version()
 }

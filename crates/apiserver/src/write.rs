@@ -28,7 +28,7 @@ const MAX_MANAGER_LENGTH: usize = 128;
 
 /// Which queue a write waits in.
 pub(crate) fn lane(context: &Context, kind: &Kind) -> Lane {
-    if kind.kind == "Event" {
+    if kind.kind() == "Event" {
         Lane::Events
     } else if is_system(&context.user.name) {
         Lane::System
@@ -86,8 +86,13 @@ pub(crate) fn field_manager(context: &Context, options: &WriteOptions) -> Result
 
 impl ApiServer {
     /// Who tracks the request's changes.
-    pub(crate) fn writer<'a>(&self, target: &Target, manager: &'a str, now: &'a str) -> Writer<'a> {
-        Writer::new(target.kind, manager, now).to(target.subresource)
+    pub(crate) fn writer<'a>(
+        &self,
+        target: &'a Target,
+        manager: &'a str,
+        now: &'a str,
+    ) -> Writer<'a> {
+        Writer::new(&target.kind, manager, now).to(target.subresource)
     }
 
     /// Now, as objects spell it.
@@ -111,7 +116,7 @@ impl ApiServer {
         ops: Vec<Op>,
     ) -> Result<OpResult, Status> {
         let results = self
-            .propose(context, ops.clone(), lane(context, target.kind))
+            .propose(context, ops.clone(), lane(context, &target.kind))
             .await?;
         if let Some((at, failure)) = first_failure(&results) {
             return match (&ops[at], failure) {
@@ -227,7 +232,7 @@ impl Draft {
 
 /// The namespace of a new object has to be there, and to stay.
 pub(crate) fn namespace_check(target: &Target) -> Option<Op> {
-    target.kind.namespaced.then(|| Op::Check {
+    target.kind.namespaced().then(|| Op::Check {
         key: Key::new("namespaces", "", target.namespace.as_str()),
         pre: Precondition::NONE,
         not_deleting: true,
@@ -237,7 +242,7 @@ pub(crate) fn namespace_check(target: &Target) -> Option<Op> {
 /// 409 for an operation's result, in upstream's words.
 pub(crate) fn refusal(kind: &Kind, name: &str, result: &OpResult) -> Status {
     match result {
-        OpResult::NotFound => Status::not_found(kind.group, kind.plural, name),
+        OpResult::NotFound => Status::not_found(kind.group(), kind.plural(), name),
         OpResult::AlreadyExists { .. } => crate::errors::already_exists(kind, name),
         _ => conflict(kind, name, crate::errors::MODIFIED),
     }

@@ -45,8 +45,8 @@ pub const PATCH_OPS: usize = 10_000;
 pub const CONNECTIONS: usize = 16 * KIB;
 /// Concurrent HTTP/2 streams of one connection.
 pub const STREAMS_PER_CONNECTION: u32 = 256;
-/// Requests served at once by one replica, watches aside.
-pub const REQUESTS_IN_FLIGHT: usize = 1024;
+/// Requests served at once by one replica, watches and what flow control exempts aside.
+pub const REQUESTS_IN_FLIGHT: u32 = 1024;
 /// Longest wait for a TLS handshake and for request headers.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Agents' sessions on one replica.
@@ -65,6 +65,12 @@ pub const WORK_QUEUE_KEYS: usize = 1 << 20;
 pub const BINDINGS_PER_PROPOSAL: usize = 500;
 /// Bytes of log that a container keeps on a node.
 pub const CONTAINER_LOG_BYTES: usize = 10 * MIB;
+/// Records that wait to be written into the audit log (upstream's `--audit-log-batch-buffer-size`).
+pub const AUDIT_QUEUE_ENTRIES: usize = 10_000;
+/// Bytes of such records.
+pub const AUDIT_QUEUE_BYTES: usize = 32 * MIB;
+/// Largest object in a record of the audit log; a larger one is left out, and the record says so.
+pub const AUDIT_OBJECT_BYTES: usize = 4 * MIB;
 /// Annotations of one object, in bytes (upstream `TotalAnnotationSizeLimitB`).
 pub const ANNOTATION_BYTES: usize = 256 * KIB;
 /// Bytes of a webhook's reply: a patch may replace a whole object.
@@ -84,3 +90,4 @@ const _: () = assert!(SNAPSHOT_CHUNK_BYTES < RPC_MESSAGE_BYTES);
 const _: () = assert!(BINDINGS_PER_PROPOSAL <= PROPOSAL_OPS);
 const _: () = assert!(PROPOSAL_BYTES <= LANE_BYTES);
 const _: () = assert!(OBJECT_BYTES < RING_BYTES);
+const _: () = assert!(REQUEST_BYTES < AUDIT_OBJECT_BYTES && AUDIT_OBJECT_BYTES < AUDIT_QUEUE_BYTES);

@@ -84,6 +84,7 @@ pub(crate) async fn change_here(replica: &Replica, change: &Change) -> Answer {
         .map_err(|_| MembershipError::InProgress)?;
     let limit = change.timeout();
     let work = async {
+        settled(replica).await?;
         match change {
             Change::AddLearner(member) => add_learner(replica, member).await,
             Change::Promote(id) => promote(replica, *id).await,
@@ -94,6 +95,21 @@ pub(crate) async fn change_here(replica: &Replica, change: &Change) -> Answer {
     };
     let late = || MembershipError::Timeout(format!("{change:?} takes longer than {limit:?}"));
     timeout(limit, work).await.map_err(|_| late())?
+}
+
+/// Waits until the membership in effect is committed: a new leader may still have its predecessor's last change under way,
+/// and one at a time is the rule.
+async fn settled(replica: &Replica) -> Result<(), MembershipError> {
+    let mut metrics = replica.raft.data_metrics();
+    loop {
+        let effective = replica.raft.server_metrics();
+        let effective = *effective.borrow_watched().membership_config.log_id();
+        if metrics.borrow_watched().last_applied >= effective {
+            return Ok(());
+        }
+        let changed = metrics.changed().await;
+        changed.map_err(|_| MembershipError::NoLeader)?;
+    }
 }
 
 async fn add_learner(replica: &Replica, member: &Member) -> Result<(), MembershipError> {

@@ -131,7 +131,7 @@ fn operation(
     let about = by_resource(&note.about.resource)?;
     let mut involved = json!({
         "apiVersion": about.api_version(),
-        "kind": about.kind,
+        "kind": about.kind(),
         "name": &*note.about.name,
         "uid": &*note.uid,
     });
@@ -140,7 +140,7 @@ fn operation(
     }
     let mut value = json!({
         "apiVersion": kind.api_version(),
-        "kind": kind.kind,
+        "kind": kind.kind(),
         "metadata": {
             "name": name, "namespace": namespace, "uid": uid(), "creationTimestamp": now,
         },

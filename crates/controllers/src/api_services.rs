@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use kontiki_api::Kinds;
 use kontiki_api::discovery::group_versions;
 use kontiki_api::kinds::api_service::{RESOURCE, available};
 use kontiki_api::meta::Meta;
@@ -42,7 +43,9 @@ impl Controller for ApiServices {
     fn reconcile(&self, view: &View<'_>, _: &WorkKey) -> Result<Plan, Error> {
         let mut plan = Plan::none();
         let mut served = BTreeSet::new();
-        let versions = group_versions();
+        // Those that users define are not there from the start.
+        let kinds = Kinds::built_in();
+        let versions = group_versions(&kinds);
         for (i, (group, version)) in versions.iter().enumerate() {
             let name = format!("{version}.{group}");
             match view.snapshot.find(RESOURCE, "", &name) {
@@ -146,7 +149,10 @@ mod tests {
         }
         let snapshot = store.snapshot();
         assert_eq!(reconcile(&snapshot).writes, []);
-        assert_eq!(snapshot.count(RESOURCE), group_versions().len());
+        assert_eq!(
+            snapshot.count(RESOURCE),
+            group_versions(&Kinds::built_in()).len()
+        );
         let apps = snapshot.find(RESOURCE, "", "v1.apps").unwrap().value();
         assert_eq!(apps["metadata"]["labels"][MANAGED], ON_START);
         let condition = available(&apps).unwrap();

@@ -204,7 +204,7 @@ fn update(
     if is_finished(&object) {
         return remove(&current, pre);
     }
-    let counts = !status_only && kind.counts_generation;
+    let counts = !status_only && kind.counts_generation();
     if counts || Meta::of(&object).is_tracked() {
         let old = current.value();
         if status_only {
@@ -247,7 +247,7 @@ fn delete(object: &Object, grace: Option<i64>, propagation: Propagation, now_ms:
     };
     let old = object.value();
     let mut new = old.clone();
-    let grace = if kind.graceful_delete {
+    let grace = if kind.graceful_delete() {
         pod_grace(&old, grace)
     } else {
         0
@@ -258,11 +258,11 @@ fn delete(object: &Object, grace: Option<i64>, propagation: Propagation, now_ms:
     if !object.header.deleting {
         set_propagation(&mut new, propagation);
         mark(&mut new, now_ms + grace.unsigned_abs() * 1000, grace);
-        if kind.counts_generation {
+        if kind.counts_generation() {
             let generation = new["metadata"]["generation"].as_i64().unwrap_or(0);
             new["metadata"]["generation"] = json!(generation + 1);
         }
-        if kind.kind == "Namespace" {
+        if kind.kind() == "Namespace" {
             new["status"]["phase"] = json!("Terminating");
         }
     } else if pending.is_some_and(|pending| grace < pending) {

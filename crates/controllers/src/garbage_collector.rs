@@ -132,19 +132,19 @@ fn kind_of(reference: &OwnerReference) -> Option<&'static Kind> {
     KINDS
         .iter()
         .copied()
-        .find(|kind| kind.group == group && kind.kind == reference.kind)
+        .find(|kind| kind.group() == group && kind.kind() == reference.kind)
 }
 
 fn look_up(view: &View<'_>, dependent: &Object, reference: &OwnerReference) -> Owner {
     let Some(kind) = kind_of(reference) else {
         return Owner::Solid;
     };
-    let namespace = if kind.namespaced {
+    let namespace = if kind.namespaced() {
         &*dependent.key.namespace
     } else {
         ""
     };
-    if kind.namespaced && namespace.is_empty() {
+    if kind.namespaced() && namespace.is_empty() {
         return Owner::Solid; // a cluster-scoped object cannot be owned by a namespaced one: never guess
     }
     let key = Key::new(kind.resource().clone(), namespace, reference.name.as_str());

@@ -8,11 +8,13 @@
 
 mod admission_policy_status;
 mod api_services;
+mod certificates;
 mod cluster_role_aggregation;
 pub mod commit;
 mod controllers;
 mod cron_job;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod event_ttl;
@@ -33,6 +35,7 @@ mod pods;
 mod priority_classes;
 mod rbac_defaults;
 mod replica_set;
+mod resource_quota;
 mod root_ca;
 mod selector;
 mod service_account;
@@ -41,6 +44,7 @@ mod service_endpoints;
 mod taint_eviction;
 mod view;
 
+pub use certificates::{Certificate, CertificateSigner};
 pub use controllers::CONTROLLERS;
 pub use extension_authentication::FRONT_PROXY_NAME;
 pub use plan::{EventNote, Plan, Propagation, Write};

@@ -130,7 +130,7 @@ fn content(view: &View<'_>, namespace: &str) -> Vec<std::sync::Arc<Object>> {
     let served = view
         .snapshot
         .resources()
-        .filter(|resource| by_resource(resource).is_some_and(|kind| kind.namespaced));
+        .filter(|resource| by_resource(resource).is_some_and(|kind| kind.namespaced()));
     served
         .flat_map(|resource| view.snapshot.list(resource, Some(namespace), None))
         .collect()

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kontiki_state::{Object, Snapshot};
 use serde::de::DeserializeOwned;
 
-use crate::Error;
+use crate::{CertificateSigner, Error};
 
 /// Facts of the cluster that are not objects.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub root_ca_pem: String,
     /// The authority of the certificate that aggregated API servers are shown; empty to publish none.
     pub front_proxy_ca_pem: String,
+    /// The API's CA with its key; none to sign nothing.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
 }
 
 impl Default for Settings {
@@ -37,6 +39,7 @@ impl Default for Settings {
             api_endpoints: Vec::new(),
             root_ca_pem: String::new(),
             front_proxy_ca_pem: String::new(),
+            signer: None,
         }
     }
 }

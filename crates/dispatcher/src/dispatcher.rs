@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kontiki_apiserver::NodeLiveness;
+use kontiki_apiserver::{ApiServer, NodeLiveness};
 use kontiki_base::clock::{SharedClock, SystemClock};
 use kontiki_base::limits;
 use kontiki_base::random::{Random, SystemRandom};
@@ -87,9 +87,10 @@ impl Dispatcher {
         Arc::new(Self(inner))
     }
 
-    /// The gRPC service, to be mounted on the API port. Requests must carry a `PeerCert` extension.
-    pub fn service(&self) -> NodeServiceServer<NodeServiceHandler> {
-        NodeServiceServer::new(NodeServiceHandler::new(self.clone()))
+    /// The gRPC service, to be mounted on the API port. Requests must carry a `PeerCert` extension; `api` answers those
+    /// that are the API's to answer.
+    pub fn service(&self, api: ApiServer) -> NodeServiceServer<NodeServiceHandler> {
+        NodeServiceServer::new(NodeServiceHandler::new(self.clone(), api))
             .max_decoding_message_size(limits::RPC_MESSAGE_BYTES)
             .max_encoding_message_size(limits::RPC_MESSAGE_BYTES)
     }

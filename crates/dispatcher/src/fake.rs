@@ -95,7 +95,7 @@ impl World {
                 if !namespace.is_empty() {
                     metadata["namespace"] = namespace.into();
                 }
-                let (version, kind) = (kind.api_version(), kind.kind);
+                let (version, kind) = (kind.api_version(), kind.kind());
                 json!({"apiVersion": version, "kind": kind, "metadata": metadata})
             },
             |old| old.value(),

@@ -16,6 +16,7 @@ mod heartbeats;
 mod identity;
 mod node_object;
 mod pod_status;
+mod pod_tokens;
 mod references;
 mod service;
 mod session;

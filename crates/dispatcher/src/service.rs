@@ -1,30 +1,35 @@
-//! The gRPC face: authenticates, and hands streams to `session` and `tunnel`.
+//! The gRPC face: authenticates, and hands streams to `session` and `tunnel`, requests for tokens to `pod_tokens`.
 
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use kontiki_apiserver::ApiServer;
 use kontiki_base::limits;
 use kontiki_base::task::{TaskKind, spawn};
 use kontiki_proto::node::node_service_server::NodeService;
 use kontiki_proto::node::tunnel_request::Message;
-use kontiki_proto::node::{SessionRequest, SessionResponse, TunnelRequest, TunnelResponse};
+use kontiki_proto::node::{
+    RequestTokenRequest, RequestTokenResponse, SessionRequest, SessionResponse, TunnelRequest,
+    TunnelResponse,
+};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::identity::{must_be, node_of};
-use crate::{Dispatcher, session};
+use crate::{Dispatcher, pod_tokens, session};
 
 /// Implements `kontiki.node.v1.NodeService`.
 pub struct NodeServiceHandler {
     dispatcher: Dispatcher,
+    api: ApiServer,
 }
 
 impl NodeServiceHandler {
-    pub(crate) fn new(dispatcher: Dispatcher) -> Self {
-        Self { dispatcher }
+    pub(crate) fn new(dispatcher: Dispatcher, api: ApiServer) -> Self {
+        Self { dispatcher, api }
     }
 }
 
@@ -65,5 +70,16 @@ impl NodeService for NodeServiceHandler {
         must_be(&node, &hello.node_name)?;
         let outgoing = inner.tunnels.accept(&node, &hello, incoming.boxed())?;
         Ok(Response::new(ReceiverStream::new(outgoing).boxed()))
+    }
+
+    async fn request_token(
+        &self,
+        request: Request<RequestTokenRequest>,
+    ) -> Result<Response<RequestTokenResponse>, Status> {
+        // Only nodes come this way, whoever else may ask for tokens.
+        node_of(&request, self.dispatcher.0.now_unix_ms())?;
+        let (_, extensions, wanted) = request.into_parts();
+        let issued = pod_tokens::issue(&self.api, extensions.get(), wanted).await?;
+        Ok(Response::new(issued))
     }
 }

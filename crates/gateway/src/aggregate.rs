@@ -49,6 +49,10 @@ pub async fn serve(
 fn delegation(gateway: &Gateway, path: &str) -> Option<Delegation> {
     let mut segments = path.strip_prefix("/apis/")?.split('/');
     let (group, version) = (segments.next()?, segments.next()?);
+    // What is served here is not another's.
+    if gateway.api.kinds().has_version(group, version) {
+        return None;
+    }
     gateway.api.delegation(group, version)
 }
 

@@ -1,8 +1,10 @@
 //! Discovery over HTTP: which form the client wants, entity tags, 304. The documents are `kontiki_api::discovery`'s.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
-use kontiki_api::discovery;
+use kontiki_api::{Kinds, discovery};
 use kontiki_apiserver::ApiServer;
 use kontiki_base::status::Status;
 use serde_json::Value;
@@ -41,7 +43,8 @@ pub fn hex(bytes: &[u8]) -> String {
 pub struct Discovery {
     advertise: String,
     core: Tagged,
-    groups: Tagged,
+    /// Of the kinds that were served when it was last asked for.
+    groups: RwLock<Option<(Kinds, Arc<Tagged>)>>,
 }
 
 impl Discovery {
@@ -49,8 +52,8 @@ impl Discovery {
     pub fn new(advertise: &str) -> Self {
         Self {
             advertise: advertise.to_owned(),
-            core: Tagged::new(&discovery::aggregated(true)),
-            groups: Tagged::new(&discovery::aggregated(false)),
+            core: Tagged::new(&discovery::aggregated(&Kinds::built_in(), true)),
+            groups: RwLock::default(),
         }
     }
 
@@ -68,30 +71,55 @@ impl Discovery {
     }
 
     /// `/apis`.
-    pub fn groups(&self, api: &ApiServer, headers: &HeaderMap) -> Result<Response, Status> {
+    pub fn groups(
+        &self,
+        api: &ApiServer,
+        kinds: &Kinds,
+        headers: &HeaderMap,
+    ) -> Result<Response, Status> {
         if wants_aggregated(headers) {
-            let with_others = aggregate::with_groups(api, || discovery::aggregated(false));
-            return Ok(match with_others {
+            let own = || discovery::aggregated(kinds, false);
+            return Ok(match aggregate::with_groups(api, own) {
                 Some(document) => tagged(&Tagged::new(&document), headers),
-                None => tagged(&self.groups, headers),
+                None => tagged(&self.aggregated(kinds), headers),
             });
         }
-        let groups = aggregate::group_list(api, discovery::api_group_list());
+        let groups = aggregate::group_list(api, discovery::api_group_list(kinds));
         answer(&groups, headers)
+    }
+
+    fn aggregated(&self, kinds: &Kinds) -> Arc<Tagged> {
+        let made = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, document)) = &*made
+            && of.is_same(kinds)
+        {
+            return Arc::clone(document);
+        }
+        drop(made);
+        let document = Arc::new(Tagged::new(&discovery::aggregated(kinds, false)));
+        let mut made = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        *made = Some((kinds.clone(), Arc::clone(&document)));
+        document
     }
 }
 
 /// `/apis/GROUP`.
-pub fn group(group: &str, headers: &HeaderMap) -> Result<Response, Status> {
+pub fn group(kinds: &Kinds, group: &str, headers: &HeaderMap) -> Result<Response, Status> {
     answer(
-        &discovery::group(group).ok_or_else(path::no_such_resource)?,
+        &discovery::group(kinds, group).ok_or_else(path::no_such_resource)?,
         headers,
     )
 }
 
 /// `/api/v1`, `/apis/GROUP/VERSION`.
-pub fn resources(group: &str, version: &str, headers: &HeaderMap) -> Result<Response, Status> {
-    let list = discovery::resource_list(group, version).ok_or_else(path::no_such_resource)?;
+pub fn resources(
+    kinds: &Kinds,
+    group: &str,
+    version: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Status> {
+    let list =
+        discovery::resource_list(kinds, group, version).ok_or_else(path::no_such_resource)?;
     answer(&list, headers)
 }
 

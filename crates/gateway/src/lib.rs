@@ -7,6 +7,7 @@
 
 mod accept;
 mod aggregate;
+mod audit;
 mod body;
 mod codec;
 mod delete;

@@ -48,6 +48,15 @@ pub async fn answer(page: Page, shaper: Shaper, style: Style) -> Result<Response
     Ok(streamed(chunks.map(Ok), size_bytes, style))
 }
 
+/// A page's JSON as a whole, unless it takes more than `max_bytes`.
+pub fn within(page: &Page, shaper: Shaper, max_bytes: usize) -> Option<Vec<u8>> {
+    if json_bytes(page) > max_bytes {
+        return None;
+    }
+    let whole: Vec<u8> = Chunks::new(page.clone(), shaper).flatten().collect();
+    (whole.len() <= max_bytes).then_some(whole)
+}
+
 /// Bytes of a page's objects as they are stored.
 fn json_bytes(page: &Page) -> usize {
     page.items.iter().map(|object| object.bytes.len()).sum()

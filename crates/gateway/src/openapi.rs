@@ -3,12 +3,13 @@
 //! Clients keep a document for as long as its hash in the index stands.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, StatusCode};
-use kontiki_api::discovery::group_versions;
+use kontiki_api::discovery::{group_versions, kinds_of};
+use kontiki_api::{Kind, Kinds};
 use kontiki_base::status::Status;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -21,34 +22,36 @@ use crate::respond::{self, Response, Style};
 struct Document {
     bytes: Bytes,
     hash: String,
+    /// What it is about.
+    kinds: Vec<Kind>,
 }
 
-/// All documents.
+type Documents = HashMap<(String, String), Arc<Document>>;
+
+/// The documents of the kinds that were served when they were last asked for.
 #[derive(Default)]
-pub struct OpenApi(OnceLock<HashMap<(String, String), Arc<Document>>>);
+pub struct OpenApi(Mutex<(Kinds, Arc<Documents>)>);
 
 impl OpenApi {
-    fn documents(&self) -> &HashMap<(String, String), Arc<Document>> {
-        self.0.get_or_init(|| {
-            let document = |group: &str, version: &str| {
-                let bytes = kontiki_api::openapi::openapi_v3(group, version).to_string();
-                let hash = hex(&Sha256::digest(&bytes)).to_uppercase();
-                Arc::new(Document {
-                    bytes: bytes.into(),
-                    hash,
-                })
-            };
-            group_versions()
-                .into_iter()
-                .map(|(group, version)| ((group.into(), version.into()), document(group, version)))
-                .collect()
-        })
+    /// All documents. Only those are made anew whose kinds are others than before.
+    fn documents(&self, kinds: &Kinds) -> Arc<Documents> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.1.is_empty() || !made.0.is_same(kinds) {
+            let documents = group_versions(kinds).into_iter().map(|(group, version)| {
+                let key = (group.to_owned(), version.to_owned());
+                let document = document(kinds, group, version, made.1.get(&key));
+                (key, document)
+            });
+            let documents = Arc::new(documents.collect());
+            *made = (kinds.clone(), documents);
+        }
+        Arc::clone(&made.1)
     }
 
     /// `/openapi/v3`.
-    pub fn index(&self, headers: &HeaderMap) -> Result<Response, Status> {
+    pub fn index(&self, kinds: &Kinds, headers: &HeaderMap) -> Result<Response, Status> {
         let mut paths = Map::new();
-        for ((group, version), document) in self.documents() {
+        for ((group, version), document) in &*self.documents(kinds) {
             let path = path_of(group, version);
             let url = format!("/openapi/v3/{path}?hash={}", document.hash);
             paths.insert(path, json!({"serverRelativeURL": url}));
@@ -64,15 +67,13 @@ impl OpenApi {
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`.
     pub fn document(
         &self,
-        group: &str,
-        version: &str,
+        kinds: &Kinds,
+        (group, version): (&str, &str),
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Response, Status> {
-        let Some(document) = self
-            .documents()
-            .get(&(group.to_owned(), version.to_owned()))
-        else {
+        let documents = self.documents(kinds);
+        let Some(document) = documents.get(&(group.to_owned(), version.to_owned())) else {
             return Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
         };
         let asked = query.get("hash");
@@ -113,6 +114,30 @@ impl OpenApi {
         }
         Ok(response)
     }
+}
+
+/// The document of a group version: the one before, where its kinds are the same.
+fn document(
+    kinds: &Kinds,
+    group: &str,
+    version: &str,
+    before: Option<&Arc<Document>>,
+) -> Arc<Document> {
+    let of = || kinds_of(kinds, group, version);
+    if let Some(before) = before
+        && before.kinds.len() == of().count()
+        && before.kinds.iter().zip(of()).all(|(a, b)| a.is_same(b))
+    {
+        return Arc::clone(before);
+    }
+    let bytes = kontiki_api::openapi::openapi_v3(kinds, group, version).to_string();
+    let hash = hex(&Sha256::digest(&bytes)).to_uppercase();
+    let kinds = of().cloned().collect();
+    Arc::new(Document {
+        bytes: bytes.into(),
+        hash,
+        kinds,
+    })
 }
 
 fn path_of(group: &str, version: &str) -> String {

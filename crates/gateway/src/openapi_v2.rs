@@ -4,11 +4,12 @@
 
 mod gnostic;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
+use kontiki_api::Kinds;
 use kontiki_api::discovery::group_versions;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -20,9 +21,9 @@ use crate::respond::{self, Response, Style};
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const OPERATIONS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
-/// The document in both forms.
+/// The document in both forms, of the kinds that were served when it was last asked for.
 #[derive(Default)]
-pub struct OpenApiV2(OnceLock<Forms>);
+pub struct OpenApiV2(Mutex<Option<(Kinds, Arc<Forms>)>>);
 
 struct Forms {
     json: Bytes,
@@ -31,26 +32,32 @@ struct Forms {
 }
 
 impl OpenApiV2 {
-    fn forms(&self) -> &Forms {
-        self.0.get_or_init(|| {
-            let versions = group_versions().into_iter();
-            let all =
-                versions.map(|(group, version)| kontiki_api::openapi::openapi_v3(group, version));
-            let document = document(all);
-            let json = Bytes::from(document.to_string());
-            let etag = format!("\"{}\"", hex(&Sha256::digest(&json)).to_uppercase());
-            let protobuf = gnostic::encode(&document).into();
-            Forms {
-                json,
-                protobuf,
-                etag,
-            }
-        })
+    fn forms(&self, kinds: &Kinds) -> Arc<Forms> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, forms)) = &*made
+            && of.is_same(kinds)
+        {
+            return Arc::clone(forms);
+        }
+        let versions = group_versions(kinds).into_iter();
+        let all = versions
+            .map(|(group, version)| kontiki_api::openapi::openapi_v3(kinds, group, version));
+        let document = document(all);
+        let json = Bytes::from(document.to_string());
+        let etag = format!("\"{}\"", hex(&Sha256::digest(&json)).to_uppercase());
+        let protobuf = gnostic::encode(&document).into();
+        let forms = Arc::new(Forms {
+            json,
+            protobuf,
+            etag,
+        });
+        *made = Some((kinds.clone(), Arc::clone(&forms)));
+        forms
     }
 
     /// `/openapi/v2`.
-    pub fn answer(&self, headers: &HeaderMap) -> Response {
-        let forms = self.forms();
+    pub fn answer(&self, kinds: &Kinds, headers: &HeaderMap) -> Response {
+        let forms = self.forms(kinds);
         let wants_protobuf = wants_protobuf(headers);
         let is_known = headers
             .get(IF_NONE_MATCH)
@@ -217,7 +224,8 @@ mod tests {
     #[test]
     fn each_kind_is_defined_and_patched_with_field_validation() {
         let forms = OpenApiV2::default();
-        let document: Value = serde_json::from_slice(&forms.forms().json).unwrap();
+        let document: Value =
+            serde_json::from_slice(&forms.forms(&Kinds::built_in()).json).unwrap();
         let definition = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
         assert_eq!(
             definition["x-kubernetes-group-version-kind"][0]["kind"],

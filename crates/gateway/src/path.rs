@@ -1,7 +1,7 @@
 //! URL paths to targets. Which resources exist is read from the kinds; nothing here names one, but for
 //! `namespaces`, which is both a resource and the prefix of others.
 
-use kontiki_api::{Subresource, by_path};
+use kontiki_api::{Kinds, Subresource};
 use kontiki_apiserver::Target;
 use kontiki_base::status::{Details, Reason, Status};
 
@@ -23,17 +23,17 @@ impl Resource {
 
     /// An object of a kind whose objects are never stored, or their collection in all namespaces.
     pub fn is_nowhere(&self) -> bool {
-        self.target.kind.review.is_some() && (!self.is_collection() || self.is_all_namespaces())
+        self.target.kind.review().is_some() && (!self.is_collection() || self.is_all_namespaces())
     }
 
     /// The same resource in all namespaces: may be listed and watched only.
     pub fn is_all_namespaces(&self) -> bool {
-        self.target.kind.namespaced && self.target.namespace.is_empty()
+        self.target.kind.namespaced() && self.target.namespace.is_empty()
     }
 }
 
 /// Reads the rest of a path after its group and version; 404 as upstream's router answers it.
-pub fn resolve(group: &str, version: &str, rest: &str) -> Result<Resource, Status> {
+pub fn resolve(kinds: &Kinds, group: &str, version: &str, rest: &str) -> Result<Resource, Status> {
     let segments: Vec<String> = rest
         .trim_end_matches('/')
         .split('/')
@@ -44,25 +44,25 @@ pub fn resolve(group: &str, version: &str, rest: &str) -> Result<Resource, Statu
         ["watch", rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let target = target(group, version, segments).ok_or_else(no_such_resource)?;
+    let target = target(kinds, group, version, segments).ok_or_else(no_such_resource)?;
     if watch && target.subresource.is_some() {
         return Err(no_such_resource());
     }
     Ok(Resource { target, watch })
 }
 
-fn target(group: &str, version: &str, segments: &[&str]) -> Option<Target> {
+fn target(kinds: &Kinds, group: &str, version: &str, segments: &[&str]) -> Option<Target> {
     let (namespace, plural, rest) = match segments {
         // `namespaces/x/status` is the namespace's own; `namespaces/x/pods` is not.
         ["namespaces", namespace, plural, rest @ ..]
-            if !(group.is_empty() && is_subresource_of("namespaces", plural)) =>
+            if !(group.is_empty() && is_subresource_of(kinds, "namespaces", plural)) =>
         {
             (*namespace, *plural, rest)
         }
         [plural, rest @ ..] => ("", *plural, rest),
         [] => return None,
     };
-    let kind = by_path(group, version, plural)?;
+    let kind = kinds.by_path(group, version, plural)?;
     let (name, subresource) = match rest {
         [] => ("", None),
         [name] => (*name, None),
@@ -74,21 +74,21 @@ fn target(group: &str, version: &str, segments: &[&str]) -> Option<Target> {
     };
     let namespaced_path = !namespace.is_empty();
     let fits = if namespaced_path {
-        kind.namespaced
+        kind.namespaced()
     } else {
-        !kind.namespaced || name.is_empty()
+        !kind.namespaced() || name.is_empty()
     };
     let no_empty_segment = rest.iter().all(|segment| !segment.is_empty());
     (fits && no_empty_segment).then(|| Target {
-        kind,
+        kind: kind.clone(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         subresource,
     })
 }
 
-fn is_subresource_of(plural: &str, segment: &str) -> bool {
-    let Some(kind) = by_path("", "v1", plural) else {
+fn is_subresource_of(kinds: &Kinds, plural: &str, segment: &str) -> bool {
+    let Some(kind) = kinds.by_path("", "v1", plural) else {
         return false;
     };
     Subresource::by_name(segment).is_some_and(|segment| kind.has(segment))
@@ -123,7 +123,7 @@ mod tests {
                 .split_once("/v1/")
                 .unwrap(),
         };
-        let Resource { target, watch } = resolve(group, "v1", rest).ok()?;
+        let Resource { target, watch } = resolve(&Kinds::built_in(), group, "v1", rest).ok()?;
         let resource = target.kind.resource().to_string();
         Some((
             resource,

@@ -181,6 +181,12 @@ pub fn status(status: &Status) -> Response {
 #[derive(Clone)]
 struct Failure(Value);
 
+/// The `Status` of an answer that is a failure.
+pub fn failure(response: &Response) -> Option<&Value> {
+    let failure = response.extensions().get::<Failure>();
+    failure.map(|Failure(tree)| tree)
+}
+
 /// Writes a failure in another form than JSON; other answers have their form already.
 pub fn in_form_of(mut response: Response, format: Format) -> Response {
     let failure = response.extensions_mut().remove::<Failure>();

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use kontiki_api::Subresource;
 use kontiki_api::discovery::{group_version, subresource_kind, verbs};
-use kontiki_api::{Kind, Subresource};
 use kontiki_apiserver::{Answer, Context, PatchType, Propagation, Target, Written};
+use kontiki_base::limits::AUDIT_OBJECT_BYTES;
 use kontiki_base::status::Status;
 
 use crate::accept::{self, Offer, Shape};
@@ -42,16 +43,16 @@ pub async fn serve(
 ) -> Result<Response, Status> {
     let (parts, content) = request.into_parts();
     check_method(&parts.method, resource)?;
-    let (query, kind) = (&parsed.query, resource.target.kind);
+    let (query, kind) = (&parsed.query, &resource.target.kind);
     context.timeout = parsed.timeout;
     if resource.target.subresource == Some(Subresource::Log) {
         let options = query::log_options(query)?;
         return logs::answer(gateway.api.logs(&context, &resource.target, options).await);
     }
     // Before anything is written: an answer that the client can't read must not follow a write.
-    let offer = Offer::of(kind.api_version(), kind.kind);
+    let offer = Offer::of(kind.api_version(), kind.kind());
     let accepted = accept::negotiate(&parts.headers, offer)?;
-    let shaper = Shaper::new(kind, accepted.shape, query, gateway.now_unix_ms())?;
+    let shaper = Shaper::new(kind.clone(), accepted.shape, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
     let call = Call {
         gateway,
@@ -84,12 +85,12 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
         Some(Subresource::Finalize) => &[Method::PUT],
         Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
         None if resource.is_nowhere() => &[],
-        None if resource.target.kind.review.is_some() => &[Method::POST],
+        None if resource.target.kind.review().is_some() => &[Method::POST],
         None if resource.is_all_namespaces() => &[Method::GET],
         None if !resource.is_collection() => {
             &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]
         }
-        None if verbs(resource.target.kind).contains(&"deletecollection") => {
+        None if verbs(&resource.target.kind).contains(&"deletecollection") => {
             &[Method::GET, Method::POST, Method::DELETE]
         }
         None => &[Method::GET, Method::POST],
@@ -123,14 +124,26 @@ impl Call<'_> {
             .api
             .list(&self.context, self.target(), &options)
             .await?;
-        list::answer(page, self.shaper, self.style).await
+        self.list_answer(page).await
+    }
+
+    /// A page as an answer, which the audit log may want as well.
+    async fn list_answer(&self, page: kontiki_apiserver::Page) -> Result<Response, Status> {
+        let audit = &self.context.audit;
+        if audit.wants_answer() {
+            match list::within(&page, self.shaper.clone(), AUDIT_OBJECT_BYTES) {
+                Some(json) => audit.answers(|| json.into()),
+                None => audit.answers_too_much(),
+            }
+        }
+        list::answer(page, self.shaper.clone(), self.style).await
     }
 
     async fn watch(&self) -> Result<Response, Status> {
         let options = query::watch_options(self.query)?;
         if self.style.format.stream_type().is_none() {
-            let kind = self.shaper.kind;
-            let offer = Offer::of(kind.api_version(), kind.kind);
+            let kind = &self.shaper.kind;
+            let offer = Offer::of(kind.api_version(), kind.kind());
             return Err(accept::stream_not_acceptable(offer));
         }
         let started = self
@@ -139,7 +152,7 @@ impl Call<'_> {
             .watch(&self.context, self.target(), &options)
             .await;
         let encoded = self.gateway.encoded.clone();
-        watch::answer(started, self.shaper, self.style.format, encoded)
+        watch::answer(started, self.shaper.clone(), self.style.format, encoded)
     }
 
     async fn create(&self, content: axum::body::Body) -> Result<Response, Status> {
@@ -200,7 +213,9 @@ impl Call<'_> {
         } else {
             let expected = Expected::DELETE_OPTIONS;
             let format = BodyFormat::of(&self.headers, expected)?;
-            delete::from_body(format.decode(&bytes, expected)?.value)?
+            let body = format.decode(&bytes, expected)?.value;
+            self.context.audit.sends(&body);
+            delete::from_body(body)?
         };
         let api = &self.gateway.api;
         if self.resource.is_collection() {
@@ -208,7 +223,7 @@ impl Call<'_> {
             let page = api
                 .delete_collection(&self.context, self.target(), &options, &select)
                 .await?;
-            return list::answer(page, self.shaper, self.style).await;
+            return self.list_answer(page).await;
         }
         let written = api.delete(&self.context, self.target(), &options).await?;
         // Upstream's one 202: a foreground deletion that still waits for dependents.
@@ -225,10 +240,10 @@ impl Call<'_> {
     }
 
     async fn decode(&self, content: axum::body::Body) -> Result<kontiki_apiserver::Body, Status> {
-        let kind: &Kind = self.target().kind;
+        let kind = &self.target().kind;
         let (group, version, kind) = match self.target().subresource {
             Some(subresource) => subresource_kind(kind, subresource),
-            None => (kind.group, kind.version, kind.kind),
+            None => (kind.group(), kind.version(), kind.kind()),
         };
         let expected = Expected {
             api_version: &group_version(group, version),
@@ -250,6 +265,7 @@ impl Call<'_> {
     }
 
     fn answer(&self, code: StatusCode, answer: &Answer) -> Response {
+        self.context.audit.answers(|| answer.json());
         match answer {
             Answer::Object(object) => {
                 let bytes = if self.shaper.shape == Shape::Object {
@@ -274,8 +290,8 @@ impl Call<'_> {
 
     /// Whether a rendered answer goes out as it is: also everything that is not of the kind (Status, Scale).
     fn is_plain(&self, tree: &serde_json::Value) -> bool {
-        let kind: &Kind = self.shaper.kind;
-        self.shaper.shape == Shape::Object || tree["kind"] != kind.kind
+        let kind = &self.shaper.kind;
+        self.shaper.shape == Shape::Object || tree["kind"] != kind.kind()
     }
 }
 

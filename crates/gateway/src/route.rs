@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use http::{Method, Uri};
-use kontiki_api::{KINDS, Subresource};
+use kontiki_api::{Kinds, Subresource};
+use kontiki_apiserver::Target;
 use kontiki_base::status::Status;
 
 use crate::path::{self, Resource};
@@ -57,13 +58,13 @@ pub struct Parsed {
 
 impl Parsed {
     /// Reads a request line; what is wrong with it becomes a route that refuses, after authentication.
-    pub fn of(method: &Method, uri: &Uri) -> Self {
+    pub fn of(kinds: &Kinds, method: &Method, uri: &Uri) -> Self {
         let read = Query::parse(uri.query()).and_then(|query| {
             let timeout = query.timeout()?;
             Ok((query, timeout))
         });
         let (query, timeout, route) = match read {
-            Ok((query, timeout)) => (query, timeout, route(uri.path())),
+            Ok((query, timeout)) => (query, timeout, route(kinds, uri.path())),
             Err(status) => (Query::default(), None, Route::Refused(status)),
         };
         let is_long_running = match &route {
@@ -82,9 +83,58 @@ impl Parsed {
         }
     }
 
+    /// What the request is about, if that is a resource.
+    pub fn target(&self) -> Option<&Target> {
+        match &self.route {
+            Route::Resource(resource) => Some(&resource.target),
+            _ => None,
+        }
+    }
+
+    /// The verb of the request, as policies name it.
+    pub fn verb(&self, method: &Method) -> &'static str {
+        let Route::Resource(resource) = &self.route else {
+            return path_verb(method);
+        };
+        match *method {
+            Method::GET | Method::HEAD if is_watch(resource, &self.query) => "watch",
+            Method::GET | Method::HEAD if resource.is_collection() => "list",
+            Method::GET | Method::HEAD => "get",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE if resource.is_collection() => "deletecollection",
+            Method::DELETE => "delete",
+            Method::POST => "create",
+            _ => "",
+        }
+    }
+
+    /// Whether flow control has a say: over a watch until it has begun, and not over other long requests.
+    pub fn needs_seat(&self) -> bool {
+        let is_watch = match &self.route {
+            Route::Resource(resource) => is_watch(resource, &self.query),
+            _ => false,
+        };
+        !self.is_health() && (is_watch || !self.is_long_running)
+    }
+
     /// A health check.
     pub fn is_health(&self) -> bool {
         matches!(self.route, Route::Health(_))
+    }
+}
+
+/// The verb of a request for a path that is no resource's.
+fn path_verb(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "get",
+        Method::HEAD => "head",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        Method::OPTIONS => "options",
+        _ => "",
     }
 }
 
@@ -97,7 +147,7 @@ fn is_long_running(resource: &Resource, query: &Query) -> bool {
     is_watch(resource, query) || resource.target.subresource == Some(Subresource::Log)
 }
 
-fn route(path: &str) -> Route {
+fn route(kinds: &Kinds, path: &str) -> Route {
     let trimmed = path.trim_end_matches('/');
     match trimmed {
         "/version" => return Route::Version,
@@ -115,47 +165,37 @@ fn route(path: &str) -> Route {
         ["livez" | "readyz" | "healthz"] | ["livez" | "readyz" | "healthz", _] => {
             Route::Health(trimmed[1..].to_owned())
         }
-        ["openapi", "v3", "api", version] => openapi("", version),
-        ["openapi", "v3", "apis", group, version] => openapi(group, version),
-        ["api", version] => resources("", version),
-        ["apis", group] if is_group(group) => Route::Group((*group).to_owned()),
-        ["apis", group, version] => resources(group, version),
-        ["api", version, rest @ ..] => resource("", version, &rest.join("/")),
-        ["apis", group, version, rest @ ..] => resource(group, version, &rest.join("/")),
+        ["openapi", "v3", "api", version] => openapi(kinds, "", version),
+        ["openapi", "v3", "apis", group, version] => openapi(kinds, group, version),
+        ["api", version] => resources(kinds, "", version),
+        ["apis", group] if kinds.has_group(group) => Route::Group((*group).to_owned()),
+        ["apis", group, version] => resources(kinds, group, version),
+        ["api", version, rest @ ..] => resource(kinds, "", version, &rest.join("/")),
+        ["apis", group, version, rest @ ..] => resource(kinds, group, version, &rest.join("/")),
         _ => Route::Unknown,
     }
 }
 
-fn resources(group: &str, version: &str) -> Route {
-    if is_version(group, version) {
+fn resources(kinds: &Kinds, group: &str, version: &str) -> Route {
+    if kinds.has_version(group, version) {
         return Route::Resources(group.to_owned(), version.to_owned());
     }
     Route::Unknown
 }
 
-fn openapi(group: &str, version: &str) -> Route {
-    if is_version(group, version) {
+fn openapi(kinds: &Kinds, group: &str, version: &str) -> Route {
+    if kinds.has_version(group, version) {
         return Route::OpenApi(group.to_owned(), version.to_owned());
     }
     Route::Unknown
 }
 
-fn resource(group: &str, version: &str, rest: &str) -> Route {
-    if !is_version(group, version) {
+fn resource(kinds: &Kinds, group: &str, version: &str, rest: &str) -> Route {
+    if !kinds.has_version(group, version) {
         return Route::Unknown;
     }
-    match path::resolve(group, version, rest) {
+    match path::resolve(kinds, group, version, rest) {
         Ok(resource) => Route::Resource(Box::new(resource)),
         Err(status) => Route::Refused(status),
     }
-}
-
-fn is_group(group: &str) -> bool {
-    !group.is_empty() && KINDS.iter().any(|kind| kind.group == group)
-}
-
-fn is_version(group: &str, version: &str) -> bool {
-    KINDS
-        .iter()
-        .any(|kind| kind.group == group && kind.version == version)
 }

@@ -6,10 +6,8 @@ use axum::Router;
 use axum::extract::{Request, State};
 use http::{Method, StatusCode};
 use kontiki_apiserver::{ApiServer, Context};
-use kontiki_base::limits::REQUESTS_IN_FLIGHT;
 use kontiki_base::metrics::METRICS;
 use kontiki_base::status::Status;
-use tokio::sync::Semaphore;
 
 use crate::discovery::Discovery;
 use crate::health::{self, Check};
@@ -37,7 +35,6 @@ pub(crate) struct Gateway {
     pub(crate) openapi: OpenApi,
     pub(crate) openapi_v2: OpenApiV2,
     pub(crate) encoded: Arc<Encoded>,
-    pub(crate) in_flight: Semaphore,
 }
 
 impl Gateway {
@@ -57,11 +54,6 @@ impl Gateway {
 
 /// The REST face.
 pub fn router(api: ApiServer, options: GatewayOptions) -> Router {
-    router_with_limit(api, options, REQUESTS_IN_FLIGHT)
-}
-
-/// As `router`, with another limit of requests in flight: for tests.
-pub(crate) fn router_with_limit(api: ApiServer, options: GatewayOptions, limit: usize) -> Router {
     let gateway = Arc::new(Gateway {
         api,
         checks: options.checks,
@@ -69,7 +61,6 @@ pub(crate) fn router_with_limit(api: ApiServer, options: GatewayOptions, limit: 
         openapi: OpenApi::default(),
         openapi_v2: OpenApiV2::default(),
         encoded: Arc::default(),
-        in_flight: Semaphore::new(limit),
     });
     layers::around(
         Router::new().fallback(answer).with_state(gateway.clone()),
@@ -138,6 +129,7 @@ async fn dispatch(
         return Err(path::no_such_method());
     }
     let headers = request.headers();
+    let kinds = gateway.api.kinds();
     match &parsed.route {
         Route::Health(path) => Ok(health::answer(&gateway.checks, path, &parsed.query)),
         Route::Version => version::answer(headers, &parsed.query),
@@ -147,20 +139,20 @@ async fn dispatch(
             METRICS.render().into(),
         )),
         Route::CoreVersions => gateway.discovery.core_versions(headers),
-        Route::Groups => gateway.discovery.groups(&gateway.api, headers),
-        Route::Group(group) => discovery::group(group, headers),
-        Route::Resources(group, version) => discovery::resources(group, version, headers),
+        Route::Groups => gateway.discovery.groups(&gateway.api, &kinds, headers),
+        Route::Group(group) => discovery::group(&kinds, group, headers),
+        Route::Resources(group, version) => discovery::resources(&kinds, group, version, headers),
         Route::Jwks => Ok(openid::jwks(&gateway.api)),
         Route::OpenIdConfiguration => Ok(openid::configuration(
             &gateway.api,
             gateway.discovery.advertise(),
         )),
-        Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(headers)),
-        Route::OpenApiIndex => gateway.openapi.index(headers),
+        Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(&kinds, headers)),
+        Route::OpenApiIndex => gateway.openapi.index(&kinds, headers),
         Route::OpenApi(group, version) => {
             gateway
                 .openapi
-                .document(group, version, headers, &parsed.query)
+                .document(&kinds, (group, version), headers, &parsed.query)
         }
         Route::Resource(_) | Route::Refused(_) | Route::Unknown => not_found(),
     }

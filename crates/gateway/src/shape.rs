@@ -17,10 +17,10 @@ use crate::query::Query;
 const META: &str = "meta.k8s.io/v1";
 
 /// Writes objects of one kind in one shape.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Shaper {
     /// The kind.
-    pub kind: &'static Kind,
+    pub kind: Kind,
     /// The shape.
     pub shape: accept::Shape,
     include: IncludeObject,
@@ -36,7 +36,7 @@ struct MetadataOnly<'a> {
 impl Shaper {
     /// For a request.
     pub fn new(
-        kind: &'static Kind,
+        kind: Kind,
         shape: accept::Shape,
         query: &Query,
         now_unix_ms: u64,
@@ -82,7 +82,7 @@ impl Shaper {
             accept::Shape::Object => {
                 let start = out.len();
                 object.write_json(out);
-                strip_type(out, start, self.kind);
+                strip_type(out, start, &self.kind);
             }
             accept::Shape::Partial | accept::Shape::PartialList => {
                 write_partial(&object.json(), out)
@@ -92,11 +92,11 @@ impl Shaper {
     }
 
     /// `apiVersion`, and the kinds of an item and of a list of them.
-    pub fn types(&self) -> (&'static str, String, String) {
+    pub fn types(&self) -> (&str, String, String) {
         match self.shape {
             accept::Shape::Object => (
                 self.kind.api_version(),
-                self.kind.kind.to_owned(),
+                self.kind.kind().to_owned(),
                 self.kind.list_kind(),
             ),
             accept::Shape::Table => (META, "TableRow".to_owned(), "Table".to_owned()),
@@ -124,7 +124,7 @@ impl Shaper {
         let head = format!(
             "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{metadata},\
              \"columnDefinitions\":{},\"rows\":[",
-            column_definitions(self.kind)
+            column_definitions(&self.kind)
         );
         out.extend_from_slice(head.as_bytes());
     }
@@ -159,7 +159,7 @@ fn write_partial(json: &[u8], out: &mut Vec<u8>) {
 fn strip_type(out: &mut Vec<u8>, start: usize, kind: &Kind) {
     for member in [
         format!("\"apiVersion\":\"{}\",", kind.api_version()),
-        format!("\"kind\":\"{}\",", kind.kind),
+        format!("\"kind\":\"{}\",", kind.kind()),
     ] {
         if let Some(at) = find_member(&out[start..], member.as_bytes()) {
             out.drain(start + at..start + at + member.len());

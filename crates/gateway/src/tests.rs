@@ -13,11 +13,12 @@ use kontiki_base::limits::REQUEST_BYTES;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::router::router_with_limit;
 use crate::{GatewayOptions, router};
 
 mod access;
+mod audit;
 mod extensions;
+mod fairness;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -516,22 +517,6 @@ async fn openapi_documents_are_found_by_their_hash() {
         .get("/openapi/v3/apis/apps/v1?hash=old", "application/json")
         .await;
     assert_eq!((stale.code, stale.header("location")), (301, url));
-}
-
-#[tokio::test]
-async fn a_full_server_refuses_all_but_watches_and_health() {
-    let full = Client(router_with_limit(
-        testing::server().await,
-        GatewayOptions::default(),
-        0,
-    ));
-    let refused = full.get(PODS, "*/*").await;
-    assert_eq!((refused.code, refused.header("retry-after")), (429, "1"));
-    assert_eq!(full.get("/readyz", "*/*").await.code, 200);
-    let watch = as_admin("GET", &format!("{PODS}?watch=1"))
-        .body(Body::empty())
-        .unwrap();
-    assert_eq!(full.response(watch).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -44,8 +44,8 @@ pub fn answer(
         let mut chunk = Vec::new();
         for event in batch {
             match format {
-                Format::Protobuf => write_protobuf(&event, shaper, &encoded, &mut chunk),
-                _ => write_json(&event, shaper, &mut chunk),
+                Format::Protobuf => write_protobuf(&event, &shaper, &encoded, &mut chunk),
+                _ => write_json(&event, &shaper, &mut chunk),
             }
             if chunk.len() > FLUSH_BYTES {
                 chunks.push(std::mem::take(&mut chunk));
@@ -61,7 +61,7 @@ pub fn answer(
 
 type Event = Result<WatchEvent, Status>;
 
-fn write_json(event: &Event, shaper: Shaper, out: &mut Vec<u8>) {
+fn write_json(event: &Event, shaper: &Shaper, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{{\"type\":\"{}\",\"object\":", kind(event)).as_bytes());
     match event {
         Ok(
@@ -76,7 +76,7 @@ fn write_json(event: &Event, shaper: Shaper, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
-fn write_protobuf(event: &Event, shaper: Shaper, encoded: &Encoded, out: &mut Vec<u8>) {
+fn write_protobuf(event: &Event, shaper: &Shaper, encoded: &Encoded, out: &mut Vec<u8>) {
     let object = match event {
         Ok(
             WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object),
@@ -127,14 +127,14 @@ const fn kind(event: &Event) -> &'static str {
     }
 }
 
-fn write_bookmark(revision: u64, initial_end: bool, shaper: Shaper, out: &mut Vec<u8>) {
+fn write_bookmark(revision: u64, initial_end: bool, shaper: &Shaper, out: &mut Vec<u8>) {
     let revision = revision.to_string();
     let mut metadata = json!({"resourceVersion": revision, "creationTimestamp": null});
     if initial_end {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
     let object = json!({
-        "kind": shaper.kind.kind,
+        "kind": shaper.kind.kind(),
         "apiVersion": shaper.kind.api_version(),
         "metadata": metadata,
     });

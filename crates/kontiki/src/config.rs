@@ -53,6 +53,18 @@ pub struct ServerConfig {
     pub allow_loopback_extensions: bool,
     /// Bearer tokens: CSV of token,user,uid,"group,group".
     pub token_auth_file: Option<PathBuf>,
+    /// Services may name addresses of their own in `spec.externalIPs`, and so take over others' traffic.
+    pub allow_service_external_ips: bool,
+    /// What the audit log records: an `audit.k8s.io/v1` Policy in YAML. No log without it.
+    pub audit_policy_file: Option<PathBuf>,
+    /// Where the audit log is written, a JSON object a line.
+    pub audit_log_file: Option<PathBuf>,
+    /// Megabytes after which the audit log is renamed and begun anew; 0 for never.
+    pub audit_log_max_size: u64,
+    /// Renamed audit logs that are kept; 0 for all.
+    pub audit_log_max_backup: usize,
+    /// Days that renamed audit logs are kept; 0 for ever.
+    pub audit_log_max_age: u64,
     /// Log filter, as `info` or `kontiki=debug`.
     pub log: String,
 }
@@ -131,6 +143,12 @@ impl Default for ServerConfig {
             node_port_last: 32767,
             allow_loopback_extensions: false,
             token_auth_file: None,
+            allow_service_external_ips: false,
+            audit_policy_file: None,
+            audit_log_file: None,
+            audit_log_max_size: 100,
+            audit_log_max_backup: 10,
+            audit_log_max_age: 30,
             log: "info".into(),
         }
     }

@@ -6,6 +6,8 @@
 //! 0600 in a directory of 0700. Leaf certificates live 90 days (as Swarm's) and are made anew by whoever holds the
 //! authority's key once a third of that is left.
 
+mod sign;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,7 @@
 
 mod admission;
 mod announce;
+mod audit;
 pub mod authority;
 mod identity;
 mod listen;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 use crate::config::{ServerConfig, parse_cidr};
 use crate::{files, pki};
+use audit::AuditLog;
 use authority::Authorities;
 pub use identity::Identity;
 
@@ -46,9 +48,13 @@ pub async fn run(config: ServerConfig) -> Result<()> {
 
     let tokens = Arc::new(load_tokens(&config)?);
     let dispatcher = dispatcher(&config, &consensus);
+    let audit_log = AuditLog::start(&config)?;
     let api = ApiServer::new(
         consensus.clone(),
-        api_options(&config, &authorities, &tokens, &dispatcher)?,
+        kontiki_apiserver::Options {
+            auditor: audit_log.as_ref().map(|log| log.auditor.clone()),
+            ..api_options(&config, &authorities, &tokens, &dispatcher)?
+        },
     );
     let manager = kontiki_controller_manager::start(
         consensus.clone(),
@@ -56,7 +62,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
     let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
-        .add_service(dispatcher.service())
+        .add_service(dispatcher.service(api.clone()))
         .into_axum_router();
     renew::show_to_extensions(&authorities, &api)?;
     let leadership = consensus.leadership();
@@ -118,6 +124,9 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     extensions.abort();
     announcing.abort();
     consensus.shutdown().await;
+    if let Some(log) = audit_log {
+        log.close().await;
+    }
     Ok(())
 }
 
@@ -185,6 +194,7 @@ fn api_options(
         },
         service_cidr: parse_cidr(&config.service_cidr)?,
         node_ports: config.node_port_first..=config.node_port_last,
+        allow_service_external_ips: config.allow_service_external_ips,
         ..kontiki_apiserver::Options::default()
     })
 }
@@ -257,6 +267,7 @@ fn manager_options(
         kubernetes_service_ip: config.kubernetes_service_ip(),
         root_ca_pem: authorities.api.cert_pem().to_owned(),
         front_proxy_ca_pem: authorities.front_proxy.cert_pem().to_owned(),
+        signer: Some(authorities.api.clone()),
         ..kontiki_controllers::Settings::default()
     };
     kontiki_controller_manager::Options {

@@ -4,6 +4,7 @@
 //! commit; between writes of one batch to the same object there is no order.
 
 use futures::{StreamExt as _, stream};
+use kontiki_api::Kinds;
 use kontiki_apiserver::{Body, Context, Operation as Write, Outcome, Target};
 use kontiki_base::status::{Reason, Status};
 use kontiki_proto::api as proto;
@@ -50,6 +51,10 @@ async fn run_one(
     context: &Context,
     operation: Option<Operation>,
 ) -> proto::BatchResult {
+    let context = &Context {
+        audit: context.audit.part(),
+        ..context.clone()
+    };
     let outcome = match operation {
         Some(Operation::Create(create)) => object::create(face, context, create)
             .await
@@ -62,6 +67,7 @@ async fn run_one(
             .map(|done| done.object),
         None => Err(Status::bad_request("operation: Required value")),
     };
+    context.audit.complete_with(outcome.as_ref().map(|_| 200));
     outcome.map_or_else(|status| failure(&status), success)
 }
 
@@ -72,10 +78,11 @@ async fn transact(
     operations: Vec<proto::BatchOperation>,
 ) -> Result<Vec<proto::BatchResult>, Status> {
     let n_operations = operations.len();
+    let kinds = face.api.kinds();
     let mut writes = Vec::with_capacity(n_operations);
     let mut targets = Vec::with_capacity(n_operations);
     for (idx, operation) in operations.into_iter().enumerate() {
-        match write(operation.operation) {
+        match write(&kinds, operation.operation) {
             Ok((target, write)) => {
                 targets.push(target);
                 writes.push(write);
@@ -98,10 +105,13 @@ async fn transact(
     Ok(outcomes.into_iter().zip(targets).map(result).collect())
 }
 
-fn write(operation: Option<Operation>) -> Result<(Target, Write), Status> {
+fn write(kinds: &Kinds, operation: Option<Operation>) -> Result<(Target, Write), Status> {
     match operation {
         Some(Operation::Create(create)) => {
-            let (target, options) = (creatable(create.r#ref)?, write_options(create.options)?);
+            let (target, options) = (
+                creatable(kinds, create.r#ref)?,
+                write_options(create.options)?,
+            );
             let body = Body::from_json(&create.json)?;
             let write = Write::Create {
                 target: target.clone(),
@@ -111,7 +121,7 @@ fn write(operation: Option<Operation>) -> Result<(Target, Write), Status> {
             Ok((target, write))
         }
         Some(Operation::Update(update)) => {
-            let (target, options) = (named(update.r#ref)?, write_options(update.options)?);
+            let (target, options) = (named(kinds, update.r#ref)?, write_options(update.options)?);
             let body = Body::from_json(&update.json)?;
             let write = Write::Update {
                 target: target.clone(),
@@ -121,7 +131,7 @@ fn write(operation: Option<Operation>) -> Result<(Target, Write), Status> {
             Ok((target, write))
         }
         Some(Operation::Delete(delete)) => {
-            let (target, options) = object::deletion(delete)?;
+            let (target, options) = object::deletion(kinds, delete)?;
             let write = Write::Delete {
                 target: target.clone(),
                 options,

@@ -20,7 +20,7 @@ use kontiki_state::Object;
 use tonic::{Request, Response};
 
 use crate::error::to_tonic;
-use crate::face::Face;
+use crate::face::{Asked, Face};
 use crate::join::{JoinAuthority, Role, TokenInfo};
 
 /// The group that may.
@@ -87,9 +87,12 @@ impl Service {
         members
     }
 
-    fn operator<T>(&self, request: &Request<T>) -> Result<Context, tonic::Status> {
-        let context = self.face.context(request)?;
-        authorize(&context.user).map_err(|status| to_tonic(&status))?;
+    fn operator<T>(&self, method: &str, request: &Request<T>) -> Result<Context, tonic::Status> {
+        let context = self.face.context(method, request)?;
+        authorize(&context.user).map_err(|status| {
+            context.audit.complete_with(Err(&status));
+            to_tonic(&status)
+        })?;
         Ok(context)
     }
 
@@ -204,9 +207,12 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::GetStatusRequest>,
     ) -> Answer<proto::GetStatusResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/GetStatus";
+        let context = self.operator(method, &request)?;
         self.face
-            .unary(&context, async { Ok(self.status().await) })
+            .unary(&context, &Asked::call(method), async {
+                Ok(self.status().await)
+            })
             .await
     }
 
@@ -214,7 +220,8 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::AddMemberRequest>,
     ) -> Answer<proto::AddMemberResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/AddMember";
+        let context = self.operator(method, &request)?;
         let asked = request.into_inner();
         let (id, promote) = (asked.id, !asked.learner_only);
         let member = Member {
@@ -236,14 +243,15 @@ impl ClusterService for Service {
             }
             Ok(proto::AddMemberResponse {})
         };
-        self.face.unary(&context, add).await
+        self.face.unary(&context, &Asked::call(method), add).await
     }
 
     async fn promote_member(
         &self,
         request: Request<proto::PromoteMemberRequest>,
     ) -> Answer<proto::PromoteMemberResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/PromoteMember";
+        let context = self.operator(method, &request)?;
         let promote = async {
             self.consensus
                 .promote(request.get_ref().id)
@@ -251,14 +259,17 @@ impl ClusterService for Service {
                 .map_err(membership_error)?;
             Ok(proto::PromoteMemberResponse {})
         };
-        self.face.unary(&context, promote).await
+        self.face
+            .unary(&context, &Asked::call(method), promote)
+            .await
     }
 
     async fn remove_member(
         &self,
         request: Request<proto::RemoveMemberRequest>,
     ) -> Answer<proto::RemoveMemberResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/RemoveMember";
+        let context = self.operator(method, &request)?;
         let remove = async {
             let id = request.get_ref().id;
             if self
@@ -275,14 +286,17 @@ impl ClusterService for Service {
             self.consensus.remove(id).await.map_err(membership_error)?;
             Ok(proto::RemoveMemberResponse {})
         };
-        self.face.unary(&context, remove).await
+        self.face
+            .unary(&context, &Asked::call(method), remove)
+            .await
     }
 
     async fn transfer_leadership(
         &self,
         request: Request<proto::TransferLeadershipRequest>,
     ) -> Answer<proto::TransferLeadershipResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/TransferLeadership";
+        let context = self.operator(method, &request)?;
         let to = Some(request.get_ref().id).filter(|id| *id != 0);
         let transfer = async {
             let leader_id = self
@@ -292,14 +306,17 @@ impl ClusterService for Service {
                 .map_err(membership_error)?;
             Ok(proto::TransferLeadershipResponse { leader_id })
         };
-        self.face.unary(&context, transfer).await
+        self.face
+            .unary(&context, &Asked::call(method), transfer)
+            .await
     }
 
     async fn save_snapshot(
         &self,
         request: Request<proto::SaveSnapshotRequest>,
     ) -> Answer<Self::SaveSnapshotStream> {
-        self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/SaveSnapshot";
+        let context = self.operator(method, &request)?;
         let refused = |error: CallError| to_tonic(&call_error(&error));
         let now_unix_ms = self.face.api.options().clock.unix_ms();
         let chunks = self
@@ -307,7 +324,10 @@ impl ClusterService for Service {
             .save_snapshot(now_unix_ms, self.authority.keys())
             .await
             .map_err(refused)?;
+        context.audit.started(200);
         let responses = chunks.map(move |chunk| {
+            // The record is complete once the stream is let go.
+            let _held = &context;
             chunk
                 .map(|data| proto::SaveSnapshotResponse { data })
                 .map_err(refused)
@@ -319,7 +339,8 @@ impl ClusterService for Service {
         &self,
         request: Request<proto::CreateTokenRequest>,
     ) -> Answer<proto::CreateTokenResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/CreateToken";
+        let context = self.operator(method, &request)?;
         let proto::CreateTokenRequest { role, ttl_s } = request.into_inner();
         let create = async {
             let role = Role::parse(&role).ok_or_else(|| {
@@ -332,33 +353,39 @@ impl ClusterService for Service {
                 info: Some(token(info)),
             })
         };
-        self.face.unary(&context, create).await
+        self.face
+            .unary(&context, &Asked::call(method), create)
+            .await
     }
 
     async fn list_tokens(
         &self,
         request: Request<proto::ListTokensRequest>,
     ) -> Answer<proto::ListTokensResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/ListTokens";
+        let context = self.operator(method, &request)?;
         let list = async {
             let tokens = self.authority.list_tokens().await?;
             Ok(proto::ListTokensResponse {
                 tokens: tokens.into_iter().map(token).collect(),
             })
         };
-        self.face.unary(&context, list).await
+        self.face.unary(&context, &Asked::call(method), list).await
     }
 
     async fn delete_token(
         &self,
         request: Request<proto::DeleteTokenRequest>,
     ) -> Answer<proto::DeleteTokenResponse> {
-        let context = self.operator(&request)?;
+        let method = "/kontiki.cluster.v1.ClusterService/DeleteToken";
+        let context = self.operator(method, &request)?;
         let delete = async {
             self.authority.delete_token(&request.get_ref().id).await?;
             Ok(proto::DeleteTokenResponse {})
         };
-        self.face.unary(&context, delete).await
+        self.face
+            .unary(&context, &Asked::call(method), delete)
+            .await
     }
 }
 

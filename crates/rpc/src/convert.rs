@@ -1,13 +1,13 @@
 //! Between messages and the API server's vocabulary.
 
-use kontiki_api::{KINDS, Kind, Subresource, by_path};
+use kontiki_api::{Kind, Kinds, Subresource};
 use kontiki_apiserver::{Answer, FieldValidation, Target, WriteOptions};
 use kontiki_base::status::{Reason, Status};
 use kontiki_proto::api as proto;
 use kontiki_state::Object;
 
 /// What a reference names.
-pub fn target(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
+pub fn target(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
     let reference = reference.ok_or_else(|| Status::bad_request("ref: Required value"))?;
     let no_such = || {
         let message = format!(
@@ -16,9 +16,9 @@ pub fn target(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
         );
         Status::new(Reason::NotFound, message)
     };
-    let kind = kind_of(&reference).ok_or_else(no_such)?;
-    if !kind.namespaced && !reference.namespace.is_empty() {
-        let message = format!("ref.namespace: {} are not namespaced", kind.plural);
+    let kind = kind_of(kinds, &reference).ok_or_else(no_such)?;
+    if !kind.namespaced() && !reference.namespace.is_empty() {
+        let message = format!("ref.namespace: {} are not namespaced", kind.plural());
         return Err(Status::bad_request(message));
     }
     let subresource = match reference.subresource.as_str() {
@@ -30,14 +30,14 @@ pub fn target(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
         },
     };
     Ok(Target {
-        kind,
+        kind: kind.clone(),
         namespace: reference.namespace,
         name: reference.name,
         subresource,
     })
 }
 
-fn kind_of(reference: &proto::ObjectRef) -> Option<&'static Kind> {
+fn kind_of<'a>(kinds: &'a Kinds, reference: &proto::ObjectRef) -> Option<&'a Kind> {
     let proto::ObjectRef {
         group,
         version,
@@ -45,30 +45,29 @@ fn kind_of(reference: &proto::ObjectRef) -> Option<&'static Kind> {
         ..
     } = reference;
     if version.is_empty() {
-        return KINDS
+        return kinds
             .iter()
-            .copied()
-            .find(|kind| kind.group == group && kind.plural == resource);
+            .find(|kind| kind.group() == group && kind.plural() == resource);
     }
-    by_path(group, version, resource)
+    kinds.by_path(group, version, resource)
 }
 
 /// A target that must name one object.
-pub fn named(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
-    let target = target(reference)?;
+pub fn named(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
+    let target = target(kinds, reference)?;
     if target.name.is_empty() {
         return Err(Status::bad_request("ref.name: Required value"));
     }
-    if target.kind.namespaced && target.namespace.is_empty() {
+    if target.kind.namespaced() && target.namespace.is_empty() {
         return Err(Status::bad_request("ref.namespace: Required value"));
     }
     Ok(target)
 }
 
 /// A collection that something is created in, or an object's subresource.
-pub fn creatable(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
-    let mut target = target(reference)?;
-    if target.kind.namespaced && target.namespace.is_empty() {
+pub fn creatable(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
+    let mut target = target(kinds, reference)?;
+    if target.kind.namespaced() && target.namespace.is_empty() {
         return Err(Status::bad_request("ref.namespace: Required value"));
     }
     // The body names a new object, as in REST.
@@ -106,12 +105,12 @@ pub fn object(kind: &Kind, object: &Object) -> proto::Object {
 /// An answer as a message; none for a bare `Status` of success.
 pub fn answer(target: &Target, answer: &Answer) -> Option<proto::Object> {
     let tree = match answer {
-        Answer::Object(stored) => return Some(object(target.kind, stored)),
+        Answer::Object(stored) => return Some(object(&target.kind, stored)),
         Answer::Rendered(tree) if tree["kind"] == "Status" => return None,
         Answer::Rendered(tree) => tree,
     };
     let metadata = |name: &str| tree["metadata"][name].as_str().unwrap_or("");
-    let mut reference = reference(target.kind, metadata("namespace"), metadata("name"));
+    let mut reference = reference(&target.kind, metadata("namespace"), metadata("name"));
     reference.subresource = target.subresource.map_or("", Subresource::name).to_owned();
     Some(proto::Object {
         r#ref: Some(reference),
@@ -123,9 +122,9 @@ pub fn answer(target: &Target, answer: &Answer) -> Option<proto::Object> {
 
 fn reference(kind: &Kind, namespace: &str, name: &str) -> proto::ObjectRef {
     proto::ObjectRef {
-        group: kind.group.to_owned(),
-        version: kind.version.to_owned(),
-        resource: kind.plural.to_owned(),
+        group: kind.group().to_owned(),
+        version: kind.version().to_owned(),
+        resource: kind.plural().to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         subresource: String::new(),

@@ -1,41 +1,84 @@
 //! What every call passes through: who asks, how many at once, how long.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use kontiki_api::Kinds;
+use kontiki_apiserver::audit::Trail;
 use kontiki_apiserver::authn::{Credentials, PeerCert};
-use kontiki_apiserver::{ApiServer, Context, Impersonation, User};
-use kontiki_base::limits::REQUESTS_IN_FLIGHT;
+use kontiki_apiserver::{ApiServer, Context, Impersonation, Seat, Target, User};
 use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
-use tokio::sync::Semaphore;
+use kontiki_proto::api as proto;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response};
 
+use crate::audit;
+use crate::convert::target;
 use crate::error::to_tonic;
 
 /// Longest that a unary call may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The API server behind a service, with the service's limit.
+/// What a call is about, as far as flow control asks.
+pub struct Asked {
+    verb: &'static str,
+    method: &'static str,
+    target: Option<Target>,
+    page_size: Option<u64>,
+}
+
+impl Asked {
+    /// A verb on what a reference names; a wrong reference is the call's own failure.
+    pub fn of(
+        kinds: &Kinds,
+        method: &'static str,
+        verb: &'static str,
+        reference: Option<&proto::ObjectRef>,
+    ) -> Self {
+        Self {
+            target: target(kinds, reference.cloned()).ok(),
+            ..Self::path(method, verb)
+        }
+    }
+
+    /// A call that is about no resource, or about several.
+    pub fn call(method: &'static str) -> Self {
+        Self::path(method, "post")
+    }
+
+    const fn path(method: &'static str, verb: &'static str) -> Self {
+        Self {
+            verb,
+            method,
+            target: None,
+            page_size: None,
+        }
+    }
+
+    /// With the page size of a list.
+    pub fn page_size(self, page_size: i32) -> Self {
+        Self {
+            page_size: u64::try_from(page_size).ok(),
+            ..self
+        }
+    }
+}
+
+/// The API server behind a service.
 #[derive(Clone)]
 pub struct Face {
     /// The verbs.
     pub api: ApiServer,
-    in_flight: Arc<Semaphore>,
 }
 
 impl Face {
-    /// A face of its own limit.
-    pub fn new(api: ApiServer) -> Self {
-        Self {
-            api,
-            in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT)),
-        }
+    /// A face.
+    pub const fn new(api: ApiServer) -> Self {
+        Self { api }
     }
 
-    /// Who asks, and until when; counts the call.
-    pub fn context<T>(&self, request: &Request<T>) -> Result<Context, tonic::Status> {
+    /// Who calls a method, and until when; counts the call and begins its record.
+    pub fn context<T>(&self, method: &str, request: &Request<T>) -> Result<Context, tonic::Status> {
         METRICS.api_requests_total.inc();
         let cert = request.extensions().get::<PeerCert>();
         let text = |name| {
@@ -52,38 +95,70 @@ impl Face {
             cert_der: cert.map(|cert| cert.0.as_ref()),
             bearer,
         };
-        let user = self
-            .api
-            .authenticate(credentials)
-            .and_then(|user| self.acting(user, request.metadata()))
-            .map_err(|status| to_tonic(&status))?;
+        let auditor = self.api.options().auditor.as_ref();
+        let user = match self.api.authenticate(credentials) {
+            Ok(user) => user,
+            Err(status) => {
+                if let Some(auditor) = auditor {
+                    audit::refused(auditor, method, request, &status);
+                }
+                return Err(to_tonic(&status));
+            }
+        };
+        let audit = auditor.map_or_else(Trail::default, |auditor| {
+            auditor.begin_unknown(audit::received(method, request, Some(user.clone())))
+        });
+        let user = self.acting(user, request.metadata(), &audit);
+        let user = user.map_err(|status| {
+            audit.complete_with(Err(&status));
+            to_tonic(&status)
+        })?;
         let user_agent = text("user-agent").unwrap_or("").to_owned();
         Ok(Context {
             user,
             timeout: timeout(request.metadata()),
             user_agent,
+            audit,
         })
     }
 
     /// The user that the call acts as, by the metadata that REST has as headers.
-    fn acting(&self, user: User, metadata: &MetadataMap) -> Result<User, Status> {
+    fn acting(&self, user: User, metadata: &MetadataMap, audit: &Trail) -> Result<User, Status> {
         let fields = metadata.iter().filter_map(|entry| match entry {
             KeyAndValueRef::Ascii(key, value) => Some((key.as_str(), value.as_bytes())),
             KeyAndValueRef::Binary(..) => None,
         });
         match Impersonation::read(fields)? {
             None => Ok(user),
-            Some(wanted) => self.api.impersonate(&user, wanted),
+            Some(wanted) => {
+                let acting = self.api.impersonate(&user, wanted)?;
+                audit.impersonates(&acting);
+                Ok(acting)
+            }
         }
+    }
+
+    /// A seat for a call, by flow control.
+    pub async fn seat(&self, context: &Context, asked: &Asked) -> Result<Option<Seat>, Status> {
+        let seating = self.api.take_seat(
+            context,
+            asked.verb,
+            asked.method,
+            asked.target.as_ref(),
+            asked.page_size,
+        );
+        seating.await.1
     }
 
     /// Runs a unary call within its deadline and the limit of calls at once.
     pub async fn unary<T>(
         &self,
         context: &Context,
+        asked: &Asked,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, tonic::Status> {
-        let outcome = self.limited(context, call).await;
+        let outcome = self.limited(context, asked, call).await;
+        context.audit.complete_with(outcome.as_ref().map(|_| 200));
         if let Err(status) = &outcome {
             match status.reason {
                 Reason::TooManyRequests => METRICS.api_throttled_total.inc(),
@@ -91,20 +166,26 @@ impl Face {
                 _ => {}
             }
         }
-        outcome
+        let mut answer = outcome
             .map(Response::new)
-            .map_err(|status| to_tonic(&status))
+            .map_err(|status| to_tonic(&status));
+        audit::tell_id(
+            &context.audit,
+            match &mut answer {
+                Ok(response) => response.metadata_mut(),
+                Err(status) => status.metadata_mut(),
+            },
+        );
+        answer
     }
 
     async fn limited<T>(
         &self,
         context: &Context,
+        asked: &Asked,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
-        let Ok(_slot) = self.in_flight.try_acquire() else {
-            let message = "too many requests, please try again later";
-            return Err(Status::new(Reason::TooManyRequests, message).with_retry_after(1));
-        };
+        let _seat = self.seat(context, asked).await?;
         let timeout = context.timeout.unwrap_or(TIMEOUT).min(TIMEOUT);
         tokio::time::timeout(timeout, call)
             .await

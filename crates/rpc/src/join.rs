@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use futures::future::BoxFuture;
+use kontiki_apiserver::User;
+use kontiki_apiserver::audit::{Auditor, Trail};
 use kontiki_base::status::{Reason, Status};
 use kontiki_consensus::Member;
 use kontiki_proto::cluster as proto;
@@ -15,6 +17,7 @@ use kontiki_proto::cluster::join_service_server::JoinService;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response};
 
+use crate::audit;
 use crate::cluster::member;
 use crate::error::to_tonic;
 
@@ -138,36 +141,59 @@ const TEXT_BYTES: usize = 16 * 1024;
 pub struct Service {
     authority: Arc<dyn JoinAuthority>,
     in_flight: Semaphore,
+    auditor: Option<Auditor>,
 }
 
 impl Service {
-    /// Over an authority.
-    pub fn new(authority: Arc<dyn JoinAuthority>) -> Self {
+    /// Over an authority; joins are recorded by an auditor, if there is one.
+    pub fn new(authority: Arc<dyn JoinAuthority>, auditor: Option<Auditor>) -> Self {
         Self {
             authority,
             in_flight: Semaphore::new(JOINS_IN_FLIGHT),
+            auditor,
         }
+    }
+
+    /// The record of a join: who it is nobody knows, and its token is no part of it.
+    fn record<T>(&self, method: &str, request: &Request<T>) -> Trail {
+        let anonymous = || User {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+            ..User::default()
+        };
+        self.auditor
+            .as_ref()
+            .map_or_else(Trail::default, |auditor| {
+                auditor.begin_unknown(audit::received(method, request, Some(anonymous())))
+            })
     }
 
     async fn limited<T>(
         &self,
+        trail: &Trail,
         texts: &[&str],
         join: BoxFuture<'_, Result<T, Status>>,
     ) -> Result<T, tonic::Status> {
+        let joined = self.joined(texts, join).await;
+        trail.complete_with(joined.as_ref().map(|_| 200));
+        joined.map_err(|status| to_tonic(&status))
+    }
+
+    async fn joined<T>(
+        &self,
+        texts: &[&str],
+        join: BoxFuture<'_, Result<T, Status>>,
+    ) -> Result<T, Status> {
         if texts.iter().any(|text| text.len() > TEXT_BYTES) {
-            return Err(to_tonic(&Status::bad_request(
-                "a field of the request is too long",
-            )));
+            return Err(Status::bad_request("a field of the request is too long"));
         }
         let Ok(_slot) = self.in_flight.try_acquire() else {
             let status = Status::new(Reason::TooManyRequests, "too many joins at once");
-            return Err(to_tonic(&status.with_retry_after(1)));
+            return Err(status.with_retry_after(1));
         };
         let timed_out = || Status::new(Reason::Timeout, "joining took too long; try again");
         let joined = tokio::time::timeout(TIMEOUT, join).await;
-        joined
-            .unwrap_or_else(|_| Err(timed_out()))
-            .map_err(|status| to_tonic(&status))
+        joined.unwrap_or_else(|_| Err(timed_out()))
     }
 }
 
@@ -184,6 +210,7 @@ impl JoinService for Service {
         &self,
         request: Request<proto::JoinNodeRequest>,
     ) -> Result<Response<proto::JoinNodeResponse>, tonic::Status> {
+        let trail = self.record("/kontiki.cluster.v1.JoinService/JoinNode", &request);
         let peer = peer(&request);
         let proto::JoinNodeRequest {
             token,
@@ -198,7 +225,7 @@ impl JoinService for Service {
             peer,
         });
         let identity = self
-            .limited(&texts.each_ref().map(String::as_str), join)
+            .limited(&trail, &texts.each_ref().map(String::as_str), join)
             .await?;
         Ok(Response::new(proto::JoinNodeResponse {
             certificate_pem: identity.certificate_pem,
@@ -211,6 +238,7 @@ impl JoinService for Service {
         &self,
         request: Request<proto::JoinServerRequest>,
     ) -> Result<Response<proto::JoinServerResponse>, tonic::Status> {
+        let trail = self.record("/kontiki.cluster.v1.JoinService/JoinServer", &request);
         let peer = peer(&request);
         let proto::JoinServerRequest {
             token,
@@ -232,7 +260,7 @@ impl JoinService for Service {
             peer,
         });
         let identity = self
-            .limited(&texts.each_ref().map(String::as_str), join)
+            .limited(&trail, &texts.each_ref().map(String::as_str), join)
             .await?;
         Ok(Response::new(proto::JoinServerResponse {
             id: identity.id,

@@ -4,6 +4,7 @@
 //! Deliberately absent: the listener and TLS (`kontiki-gateway`), agents (`kontiki-dispatcher`), peers
 //! (`kontiki-consensus`), certificates and tokens (the binary, behind [`JoinAuthority`]).
 
+mod audit;
 mod batch;
 mod cluster;
 mod convert;
@@ -45,7 +46,8 @@ pub fn routes(api: ApiServer, consensus: Consensus, authority: Arc<dyn JoinAutho
     let cluster = ClusterServiceServer::new(cluster)
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
-    let join = JoinServiceServer::new(join::Service::new(authority))
+    let auditor = api.options().auditor.clone();
+    let join = JoinServiceServer::new(join::Service::new(authority, auditor))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     let routes = object_routes(api).add_service(cluster).add_service(join);

@@ -1,5 +1,6 @@
 //! `kontiki.api.v1.ObjectService`: one method a verb.
 
+use kontiki_api::Kinds;
 use kontiki_apiserver::{
     Body, Context, DeleteOptions, GetOptions, ListOptions, PatchType, Propagation, Target,
 };
@@ -9,7 +10,7 @@ use kontiki_proto::api::object_service_server::ObjectService;
 use tonic::{Request, Response};
 
 use crate::convert::{answer, creatable, named, object, some, target, write_options};
-use crate::face::Face;
+use crate::face::{Asked, Face};
 use crate::{batch, watch};
 
 /// The service.
@@ -29,11 +30,12 @@ impl Service {
         context: &Context,
         request: proto::GetRequest,
     ) -> Result<proto::GetResponse, Status> {
-        let target = named(request.r#ref)?;
+        let target = named(&self.face.api.kinds(), request.r#ref)?;
         let options = GetOptions {
             resource_version: stale(request.allow_stale),
         };
         let got = self.face.api.get(context, &target, &options).await?;
+        context.audit.answers(|| got.json());
         Ok(proto::GetResponse {
             object: answer(&target, &got),
         })
@@ -44,7 +46,7 @@ impl Service {
         context: &Context,
         request: proto::ListRequest,
     ) -> Result<proto::ListResponse, Status> {
-        let target = collection(request.r#ref)?;
+        let target = collection(&self.face.api.kinds(), request.r#ref)?;
         let limit = u64::try_from(request.page_size)
             .map_err(|_| Status::bad_request("page_size: must not be negative"))?;
         let options = ListOptions {
@@ -64,7 +66,7 @@ impl Service {
             objects: page
                 .items
                 .iter()
-                .map(|item| object(target.kind, item))
+                .map(|item| object(&target.kind, item))
                 .collect(),
             revision: page.revision,
             next_page_token: page.continue_,
@@ -83,7 +85,10 @@ impl Service {
             Type::StrategicMerge => PatchType::Strategic,
             Type::Unspecified => return Err(Status::bad_request("type: Required value")),
         };
-        let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+        let (target, options) = (
+            named(&self.face.api.kinds(), request.r#ref)?,
+            write_options(request.options)?,
+        );
         let written = self
             .face
             .api
@@ -95,6 +100,7 @@ impl Service {
                 &options,
             )
             .await?;
+        context.audit.answers(|| written.object.json());
         Ok(proto::PatchResponse {
             object: answer(&target, &written.object),
             warnings: written.warnings,
@@ -106,7 +112,10 @@ impl Service {
         context: &Context,
         request: proto::ApplyRequest,
     ) -> Result<proto::ApplyResponse, Status> {
-        let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+        let (target, options) = (
+            named(&self.face.api.kinds(), request.r#ref)?,
+            write_options(request.options)?,
+        );
         if options.field_manager.is_none() {
             return Err(Status::bad_request("options.field_manager: Required value"));
         }
@@ -124,6 +133,7 @@ impl Service {
                 &options,
             )
             .await?;
+        context.audit.answers(|| written.object.json());
         Ok(proto::ApplyResponse {
             object: answer(&target, &written.object),
             warnings: written.warnings,
@@ -141,8 +151,8 @@ fn stale(allow: bool) -> Option<String> {
 }
 
 /// A target that must name a collection.
-pub fn collection(reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
-    let target = target(reference)?;
+pub fn collection(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Target, Status> {
+    let target = target(kinds, reference)?;
     if !target.name.is_empty() || target.subresource.is_some() {
         return Err(Status::bad_request(
             "ref: names one object, not a collection",
@@ -157,11 +167,15 @@ pub async fn create(
     context: &Context,
     request: proto::CreateRequest,
 ) -> Result<proto::CreateResponse, Status> {
-    let (target, options) = (creatable(request.r#ref)?, write_options(request.options)?);
+    let (target, options) = (
+        creatable(&face.api.kinds(), request.r#ref)?,
+        write_options(request.options)?,
+    );
     let written = face
         .api
         .create(context, &target, Body::from_json(&request.json)?, &options)
         .await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::CreateResponse {
         object: answer(&target, &written.object),
         warnings: written.warnings,
@@ -174,11 +188,15 @@ pub async fn update(
     context: &Context,
     request: proto::UpdateRequest,
 ) -> Result<proto::UpdateResponse, Status> {
-    let (target, options) = (named(request.r#ref)?, write_options(request.options)?);
+    let (target, options) = (
+        named(&face.api.kinds(), request.r#ref)?,
+        write_options(request.options)?,
+    );
     let written = face
         .api
         .update(context, &target, Body::from_json(&request.json)?, &options)
         .await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::UpdateResponse {
         object: answer(&target, &written.object),
         warnings: written.warnings,
@@ -191,16 +209,20 @@ pub async fn delete(
     context: &Context,
     request: proto::DeleteRequest,
 ) -> Result<proto::DeleteResponse, Status> {
-    let (target, options) = deletion(request)?;
+    let (target, options) = deletion(&face.api.kinds(), request)?;
     let written = face.api.delete(context, &target, &options).await?;
+    context.audit.answers(|| written.object.json());
     Ok(proto::DeleteResponse {
         object: answer(&target, &written.object),
     })
 }
 
 /// What a delete names, and how.
-pub fn deletion(request: proto::DeleteRequest) -> Result<(Target, DeleteOptions), Status> {
-    let target = named(request.r#ref)?;
+pub fn deletion(
+    kinds: &Kinds,
+    request: proto::DeleteRequest,
+) -> Result<(Target, DeleteOptions), Status> {
+    let target = named(kinds, request.r#ref)?;
     let propagation = match request.propagation_policy.as_str() {
         "" => None,
         "Background" => Some(Propagation::Background),
@@ -230,9 +252,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::GetRequest>,
     ) -> Result<Response<proto::GetResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Get";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "get",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, self.get_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.get_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -240,9 +273,21 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ListRequest>,
     ) -> Result<Response<proto::ListResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/List";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "list",
+            request.get_ref().r#ref.as_ref(),
+        )
+        .page_size(request.get_ref().page_size);
         self.face
-            .unary(&context, self.list_page(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.list_page(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -250,17 +295,35 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, tonic::Status> {
-        let context = self.face.context(&request)?;
-        watch::start(&self.face, &context, request.into_inner()).await
+        let method = "/kontiki.api.v1.ObjectService/Watch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "watch",
+            request.get_ref().r#ref.as_ref(),
+        );
+        watch::start(&self.face, &context, &asked, request.into_inner()).await
     }
 
     async fn create(
         &self,
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Create";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "create",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, create(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                create(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -268,9 +331,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::UpdateRequest>,
     ) -> Result<Response<proto::UpdateResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Update";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "update",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, update(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                update(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -278,9 +352,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::PatchRequest>,
     ) -> Result<Response<proto::PatchResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Patch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "patch",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, self.patch_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.patch_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -288,9 +373,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Apply";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "patch",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, self.apply_one(&context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                self.apply_one(&context, request.into_inner()),
+            )
             .await
     }
 
@@ -298,9 +394,20 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::DeleteRequest>,
     ) -> Result<Response<proto::DeleteResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Delete";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::of(
+            &self.face.api.kinds(),
+            method,
+            "delete",
+            request.get_ref().r#ref.as_ref(),
+        );
         self.face
-            .unary(&context, delete(&self.face, &context, request.into_inner()))
+            .unary(
+                &context,
+                &asked,
+                delete(&self.face, &context, request.into_inner()),
+            )
             .await
     }
 
@@ -308,10 +415,13 @@ impl ObjectService for Service {
         &self,
         request: Request<proto::BatchRequest>,
     ) -> Result<Response<proto::BatchResponse>, tonic::Status> {
-        let context = self.face.context(&request)?;
+        let method = "/kontiki.api.v1.ObjectService/Batch";
+        let context = self.face.context(method, &request)?;
+        let asked = Asked::call(method);
         self.face
             .unary(
                 &context,
+                &asked,
                 batch::run(&self.face, &context, request.into_inner()),
             )
             .await

@@ -1,5 +1,7 @@
 //! The object service as a gRPC client meets it, over a server in memory.
 
+mod joining;
+
 use futures::StreamExt as _;
 use kontiki_apiserver::testing::{self, ADMIN_TOKEN, PLAIN_TOKEN};
 use kontiki_proto::api as proto;
@@ -38,6 +40,76 @@ fn by<T>(token: &str, message: T) -> Request<T> {
 
 fn admin<T>(message: T) -> Request<T> {
     by(ADMIN_TOKEN, message)
+}
+
+/// Lines of the audit log: user, verb, resource, stage, code.
+fn recorded(entries: &mut kontiki_apiserver::audit::Entries) -> Vec<String> {
+    let lines = String::from_utf8(entries.ready_lines()).unwrap();
+    let told = lines.lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        format!(
+            "{} {} {} {} {}",
+            event["user"]["username"].as_str().unwrap_or("nobody"),
+            event["verb"].as_str().unwrap_or_default(),
+            event["objectRef"]["resource"].as_str().unwrap_or("-"),
+            event["stage"].as_str().unwrap_or_default(),
+            event["responseStatus"]["code"],
+        )
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn calls_are_recorded_for_the_audit_log() {
+    let rules = serde_json::json!([{"level": "Metadata", "omitStages": ["RequestReceived"]}]);
+    let (server, mut entries) = testing::server_audited(rules).await;
+    let mut client = ObjectServiceClient::new(object_routes(server).into_axum_router());
+    let mut first = admin(create("a"));
+    first
+        .metadata_mut()
+        .insert("audit-id", "mine".parse().unwrap());
+    let answer = client.create(first).await.unwrap();
+    assert_eq!(answer.metadata().get("audit-id").unwrap(), "mine");
+    client.create(by("wrong", create("b"))).await.unwrap_err();
+    client
+        .create(by(PLAIN_TOKEN, create("b")))
+        .await
+        .unwrap_err();
+    let writes = ["c", "a"].map(|name| proto::BatchOperation {
+        operation: Some(proto::batch_operation::Operation::Create(create(name))),
+    });
+    for atomic in [false, true] {
+        let operations = writes.to_vec();
+        let batch = proto::BatchRequest { operations, atomic };
+        client.batch(admin(batch)).await.unwrap();
+    }
+    let mut told = recorded(&mut entries);
+    // Writes of one batch run at once.
+    told[3..5].sort();
+    assert_eq!(
+        told,
+        [
+            "kubernetes-admin create pods ResponseComplete 200",
+            "nobody post - ResponseStarted 401",
+            "jane create pods ResponseComplete 403",
+            "kubernetes-admin create pods ResponseComplete 200",
+            "kubernetes-admin create pods ResponseComplete 409",
+            "kubernetes-admin post - ResponseComplete 200",
+            "kubernetes-admin create pods ResponseComplete 409",
+            "kubernetes-admin create pods ResponseComplete 409",
+            "kubernetes-admin post - ResponseComplete 200",
+        ]
+    );
+    let watch = proto::WatchRequest {
+        r#ref: pods(""),
+        ..proto::WatchRequest::default()
+    };
+    let stream = client.watch(admin(watch)).await.unwrap();
+    assert_eq!(
+        recorded(&mut entries),
+        ["kubernetes-admin watch pods ResponseStarted 200"]
+    );
+    drop((stream, client));
 }
 
 #[tokio::test]

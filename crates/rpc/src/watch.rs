@@ -14,7 +14,7 @@ use tonic::Response;
 
 use crate::convert::{object, some, target};
 use crate::error::to_tonic;
-use crate::face::Face;
+use crate::face::{Asked, Face};
 
 /// The stream of a watch.
 pub type Responses =
@@ -24,10 +24,11 @@ pub type Responses =
 pub async fn start(
     face: &Face,
     context: &Context,
+    asked: &Asked,
     request: proto::WatchRequest,
 ) -> Result<Response<Responses>, tonic::Status> {
     let refused = |status: Status| to_tonic(&status);
-    let target = target(request.r#ref).map_err(refused)?;
+    let target = target(&face.api.kinds(), request.r#ref).map_err(refused)?;
     let resumes = !request.resume_token.is_empty();
     if resumes && request.resume_token.parse::<u64>().is_err() {
         return Err(refused(Status::bad_request(
@@ -43,17 +44,26 @@ pub async fn start(
         send_initial_events: (!resumes).then_some(true),
         timeout: context.timeout,
     };
-    let events = face
-        .api
-        .watch(context, &target, &options)
-        .await
-        .map_err(refused)?;
+    // Held until the watch has begun.
+    let seat = face.seat(context, asked).await;
+    let events = match seat {
+        Ok(_seat) => face.api.watch(context, &target, &options).await,
+        Err(status) => Err(status),
+    };
+    let events = events.map_err(|status| {
+        context.audit.complete_with(Err(&status));
+        refused(status)
+    })?;
+    let audit = context.audit.clone();
+    audit.started(200);
     let mut writer = Writer {
-        kind: target.kind,
+        kind: target.kind.clone(),
         is_complete: resumes,
         bookmarks: request.bookmarks,
     };
     let responses = events.filter_map(move |event| {
+        // The record is complete once the stream is let go.
+        let _held = &audit;
         future::ready(match event {
             Ok(event) => writer.response(&event).map(Ok),
             Err(status) => Some(Err(to_tonic(&status))),
@@ -63,7 +73,7 @@ pub async fn start(
 }
 
 struct Writer {
-    kind: &'static Kind,
+    kind: Kind,
     /// The present objects have all been sent.
     is_complete: bool,
     bookmarks: bool,
@@ -87,7 +97,7 @@ impl Writer {
         };
         Some(proto::WatchResponse {
             r#type: kind.into(),
-            object: object.map(|stored: &std::sync::Arc<Object>| self::object(self.kind, stored)),
+            object: object.map(|stored: &std::sync::Arc<Object>| self::object(&self.kind, stored)),
             resume_token: if self.is_complete {
                 revision.to_string()
             } else {

@@ -1,6 +1,6 @@
 //! Volumes of a pod: folders in the agent's data directory, and files in them.
 //!
-//! Projected files (ConfigMaps, secrets, the downward API) are written into a fresh folder that one rename makes
+//! Projected files (ConfigMaps, secrets, tokens, the downward API) are written into a fresh folder that one rename makes
 //! current, as upstream does: a reader sees the old set or the new one. Sub-paths are resolved and must stay within
 //! their volume.
 
@@ -11,7 +11,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeMount, VolumeProjection,
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection,
+    Volume, VolumeMount, VolumeProjection,
 };
 
 use super::fields::{Place, field, resource};
@@ -19,10 +20,30 @@ use super::{PodExt as _, total};
 use crate::mirror::resource as ids;
 use crate::node::Node;
 
-type Files = BTreeMap<String, (Vec<u8>, u32)>;
+type Files = BTreeMap<String, File>;
+
+/// A file as it is to be.
+struct File {
+    bytes: Vec<u8>,
+    mode: u32,
+    /// Its user, when that is not the agent's.
+    owner: Option<u32>,
+}
+
+impl File {
+    fn new(bytes: impl Into<Vec<u8>>, mode: u32) -> Self {
+        Self {
+            bytes: bytes.into(),
+            mode,
+            owner: None,
+        }
+    }
+}
 
 /// Permissions of files when the volume names none.
 const DEFAULT_MODE: i32 = 0o644;
+/// Permissions of tokens that one user or group shall read.
+const PRIVATE_MODE: u32 = 0o600;
 
 /// Makes or refreshes all volumes of a pod; an error in words.
 pub fn ensure(node: &Node, pod: &Pod, place: &Place) -> Result<(), String> {
@@ -35,11 +56,7 @@ pub fn ensure(node: &Node, pod: &Pod, place: &Place) -> Result<(), String> {
 
 fn ensure_one(node: &Node, pod: &Pod, place: &Place, volume: &Volume) -> Result<(), String> {
     let root = folder(node, pod, &volume.name);
-    let group = pod
-        .spec()
-        .security_context
-        .as_ref()
-        .and_then(|context| context.fs_group);
+    let group = fs_group(pod);
     if volume.empty_dir.is_some() {
         if !root.exists() {
             make_dir(&root, 0o777).map_err(|error| error.to_string())?;
@@ -211,7 +228,53 @@ fn add_projection(
     if let Some(fields) = &part.downward_api {
         add_downward(files, node, pod, place, fields.items.as_deref(), mode)?;
     }
+    if let Some(token) = &part.service_account_token {
+        add_token(files, node, pod, token, mode)?;
+    }
     Ok(())
+}
+
+/// The token that was fetched before (`tokens`). It is the pod's user's and group's only, where the pod has these.
+fn add_token(
+    files: &mut Files,
+    node: &Node,
+    pod: &Pod,
+    projection: &ServiceAccountTokenProjection,
+    mode: i32,
+) -> Result<(), String> {
+    let token = node.tokens.get(pod, projection);
+    let token = token.ok_or("failed to fetch token")?;
+    let owner = fs_user(pod);
+    let is_private = owner.is_some() || fs_group(pod).is_some();
+    let mode = if is_private {
+        PRIVATE_MODE
+    } else {
+        mode as u32
+    };
+    let file = File {
+        owner,
+        ..File::new(token, mode)
+    };
+    files.insert(projection.path.clone(), file);
+    Ok(())
+}
+
+fn fs_group(pod: &Pod) -> Option<i64> {
+    pod.spec().security_context.as_ref()?.fs_group
+}
+
+/// The user that all containers of the pod run as; none when that is not known or not one.
+fn fs_user(pod: &Pod) -> Option<u32> {
+    let of_pod = pod.spec().security_context.as_ref();
+    let of_pod = of_pod.and_then(|context| context.run_as_user);
+    let all = pod.inits().iter().chain(&pod.spec().containers);
+    let mut users = all.map(|container| {
+        let own = container.security_context.as_ref();
+        own.and_then(|context| context.run_as_user).or(of_pod)
+    });
+    let first = users.next()??;
+    let is_one = users.all(|user| user == Some(first));
+    u32::try_from(first).ok().filter(|_| is_one)
 }
 
 fn add_config_map(
@@ -289,7 +352,7 @@ fn select(
 ) -> Result<(), String> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         for (key, bytes) in data {
-            files.insert((*key).to_owned(), (bytes.to_vec(), mode as u32));
+            files.insert((*key).to_owned(), File::new(*bytes, mode as u32));
         }
         return Ok(());
     };
@@ -297,7 +360,7 @@ fn select(
         match data.get(item.key.as_str()) {
             Some(bytes) => {
                 let mode = item.mode.unwrap_or(mode) as u32;
-                files.insert(item.path.clone(), (bytes.to_vec(), mode));
+                files.insert(item.path.clone(), File::new(*bytes, mode));
             }
             None if optional => {}
             None => return Err(format!("{whose} references non-existent key: {}", item.key)),
@@ -327,7 +390,7 @@ fn add_downward(
             (None, None) => String::new(),
         };
         let mode = item.mode.unwrap_or(mode) as u32;
-        files.insert(item.path.clone(), (text.into_bytes(), mode));
+        files.insert(item.path.clone(), File::new(text, mode));
     }
     Ok(())
 }
@@ -353,7 +416,7 @@ fn write_set(root: &Path, files: &Files, group: Option<i64>) -> io::Result<()> {
     let fresh = root.join(&name);
     let _ = fs::remove_dir_all(&fresh);
     make_dir(&fresh, 0o755)?;
-    for (path, (bytes, mode)) in files {
+    for (path, file) in files {
         if !Path::new(path)
             .components()
             .all(|part| matches!(part, Component::Normal(_)))
@@ -366,12 +429,14 @@ fn write_set(root: &Path, files: &Files, group: Option<i64>) -> io::Result<()> {
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(&target, bytes)?;
-        let mode = if group.is_some() { mode | 0o440 } else { *mode };
-        fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
-        if let Some(group) = group {
-            chown(&target, None, Some(group as u32))?;
+        write_private(&target, &file.bytes)?;
+        let group = group.map(|group| group as u32);
+        if file.owner.is_some() || group.is_some() {
+            chown(&target, file.owner, group)?;
         }
+        let readable = if group.is_some() { 0o440 } else { 0 };
+        let mode = fs::Permissions::from_mode(file.mode | readable);
+        fs::set_permissions(&target, mode)?;
     }
     let temporary = root.join("..data_tmp");
     let _ = fs::remove_file(&temporary);
@@ -382,6 +447,18 @@ fn write_set(root: &Path, files: &Files, group: Option<i64>) -> io::Result<()> {
         fs::remove_dir_all(root.join(old))?;
     }
     Ok(())
+}
+
+/// A new file that nobody else reads before it has its mode.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE_MODE)
+        .open(path)?;
+    io::Write::write_all(&mut file, bytes)
 }
 
 /// The visible names are links into the current set.
@@ -407,9 +484,9 @@ fn link_names(root: &Path, files: &Files) -> io::Result<()> {
 fn is_current(current: &Path, files: &Files) -> bool {
     current.exists()
         && count_files(current) == files.len()
-        && files.iter().all(|(path, (bytes, _))| {
-            fs::read(current.join(path)).is_ok_and(|there| there == *bytes)
-        })
+        && files
+            .iter()
+            .all(|(path, file)| fs::read(current.join(path)).is_ok_and(|there| there == file.bytes))
 }
 
 fn count_files(folder: &Path) -> usize {
@@ -423,4 +500,53 @@ fn count_files(folder: &Path) -> usize {
             }
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tokens_belong_to_the_one_user_of_all_containers() {
+        let user = |spec: serde_json::Value| {
+            let pod = serde_json::from_value(json!({"metadata": {}, "spec": spec}));
+            fs_user(&pod.unwrap())
+        };
+        let as_user = |user: i64| json!({"name": "c", "securityContext": {"runAsUser": user}});
+        let plain = json!({"name": "c"});
+        assert_eq!(user(json!({"containers": [plain]})), None);
+        assert_eq!(user(json!({"containers": [as_user(5), plain]})), None);
+        assert_eq!(user(json!({"containers": [as_user(5), as_user(6)]})), None);
+        let of_pod = json!({"runAsUser": 5});
+        let spec = json!({
+            "securityContext": of_pod,
+            "initContainers": [plain],
+            "containers": [as_user(5), plain],
+        });
+        assert_eq!(user(spec), Some(5));
+    }
+
+    #[test]
+    fn a_new_set_replaces_the_old_one_whole() {
+        let root = std::env::temp_dir().join(format!("kontiki-volume-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let mut files = Files::new();
+        files.insert("token".into(), File::new("one", 0o600));
+        files.insert("a/b".into(), File::new("deep", 0o644));
+        write_set(&root, &files, None).unwrap();
+        let first = fs::read_link(root.join("..data")).unwrap();
+        write_set(&root, &files, None).unwrap();
+        assert_eq!(fs::read_link(root.join("..data")).unwrap(), first);
+
+        files.remove("a/b");
+        files.insert("token".into(), File::new("two", 0o600));
+        write_set(&root, &files, None).unwrap();
+        assert_eq!(fs::read(root.join("token")).unwrap(), b"two");
+        let mode = fs::metadata(root.join("token")).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        assert!(!root.join("a").exists() && !root.join(first).exists());
+        fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -11,11 +11,11 @@ use super::Worker;
 use super::instances::Instance as _;
 use super::plan::{Restarts, Step, Waiting};
 use crate::images;
-use crate::pod::{PodExt as _, container, volumes};
+use crate::pod::{PodExt as _, container};
 use crate::probes::check;
 
 /// Pause after a start that failed for a reason which may go away (a missing ConfigMap, say).
-const RETRY_MS: u64 = 5_000;
+pub(super) const RETRY_MS: u64 = 5_000;
 /// Bytes of a termination message.
 const LAST_WORDS_BYTES: usize = 4096;
 /// Lines of log that stand in for a missing message.
@@ -124,7 +124,7 @@ impl Worker {
         if self.connected.as_ref() != Some(&sandbox) {
             return Err(RuntimeError::Refused("the pod is not connected yet".into()));
         }
-        if !self.volumes_ready && !self.prepare_volumes(spec) {
+        if !self.prepare_volumes(spec).await {
             return Ok(());
         }
         // A pull may take long: a pod that is to end does not wait for it.
@@ -247,38 +247,6 @@ impl Worker {
         self.memory
             .failed_starts
             .insert(spec.name.clone(), (waiting, at_ms));
-    }
-
-    /// Volumes before the first container; false, with an event, when something is missing yet.
-    fn prepare_volumes(&mut self, spec: &Spec) -> bool {
-        if self.node.writes_files
-            && let Err(error) = volumes::ensure(&self.node, &self.pod, &self.place)
-        {
-            let text = format!("MountVolume.SetUp failed for {error}");
-            self.node
-                .events
-                .warning(&self.pod, None, "FailedMount", &text);
-            let waiting = Waiting {
-                reason: "ContainerCreating",
-                message: String::new(),
-            };
-            let at_ms = self.node.now_ms() + RETRY_MS;
-            self.memory
-                .failed_starts
-                .insert(spec.name.clone(), (waiting, at_ms));
-            return false;
-        }
-        self.volumes_ready = true;
-        true
-    }
-
-    /// ConfigMaps or secrets changed: running containers see the new files.
-    pub(super) fn refresh_volumes(&self) {
-        if self.node.writes_files
-            && let Err(error) = volumes::ensure(&self.node, &self.pod, &self.place)
-        {
-            tracing::debug!(error, "volumes stay as they were");
-        }
     }
 
     /// What an ended container left as its last words, by its policy.

@@ -116,6 +116,7 @@ impl Worker {
         self.probes.clear();
         self.node.network.release(&uid);
         self.node.pulls.forget(&uid);
+        self.node.tokens.forget(&uid);
         if self.node.writes_files {
             let folder = self.node.pod_dir(&uid);
             if let Err(error) = std::fs::remove_dir_all(&folder)

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kontiki_base::clock::{Clock, SharedClock};
 use kontiki_base::random::SeededRandom;
 use kontiki_network::hollow::Hollow;
 use kontiki_network::{NodeNetwork, PodNetwork as _};
-use kontiki_proto::node::PodStatusUpdate;
+use kontiki_proto::node::{PodStatusUpdate, RequestTokenRequest, RequestTokenResponse};
 use kontiki_runtime::fake::{Fake, once_ends};
 use serde_json::{Value, json};
 
@@ -47,6 +49,11 @@ struct Rig {
 
 impl Rig {
     async fn new(pod: Value) -> Self {
+        Self::over(pod, None).await
+    }
+
+    /// With volumes in a folder, if there is one.
+    async fn over(pod: Value, data_dir: Option<PathBuf>) -> Self {
         let clock: SharedClock = Arc::new(ExecutorClock(tokio::time::Instant::now()));
         let fake = Fake::new(Arc::clone(&clock), once_ends);
         let network = Hollow::default();
@@ -75,13 +82,14 @@ impl Rig {
             network: Arc::new(network),
             clock: Arc::clone(&clock),
             random: Arc::new(SeededRandom::new(1)),
-            data_dir: PathBuf::new(),
+            writes_files: data_dir.is_some(),
+            data_dir: data_dir.unwrap_or_default(),
             mirror: Mirror::default(),
             events: Recorder::new("n1".into(), clock, Arc::clone(&outbox)),
             outbox,
             pulls: Pulls::default(),
+            tokens: crate::tokens::Tokens::default(),
             settings: parking_lot::Mutex::new(ClusterSettings::default()),
-            writes_files: false,
         });
         let mailbox = Arc::new(Mailbox::default());
         let worker = hire(&node, &mailbox, &pod);
@@ -349,4 +357,76 @@ async fn an_engine_that_is_away_changes_nothing() {
     rig.fake.set_unreachable(false);
     rig.pass(5 * SECOND).await;
     assert_eq!(rig.fake.calls().len(), n_calls);
+}
+
+/// Numbers its tokens, which live for ten minutes; fails while it is told to.
+#[derive(Clone, Default)]
+struct Numbers {
+    n_issued: Arc<std::sync::atomic::AtomicU64>,
+    is_away: Arc<std::sync::atomic::AtomicBool>,
+}
+
+const LIFE_MS: u64 = 600_000;
+
+impl crate::tokens::Issuer for (Numbers, SharedClock) {
+    fn issue(
+        &self,
+        request: RequestTokenRequest,
+    ) -> BoxFuture<'_, Result<RequestTokenResponse, tonic::Status>> {
+        assert_eq!(request.expiration_seconds as u64 * 1000, LIFE_MS);
+        assert_eq!(
+            (request.pod_uid.as_str(), request.service_account.as_str()),
+            ("u1", "robot")
+        );
+        let answer = match self.0.is_away.load(Ordering::SeqCst) {
+            true => Err(tonic::Status::unavailable("away")),
+            false => Ok(RequestTokenResponse {
+                token: format!("t{}", self.0.n_issued.fetch_add(1, Ordering::SeqCst) + 1),
+                expires_unix_ms: (self.1.unix_ms() + LIFE_MS) as i64,
+            }),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_while_its_pod_lives_also_by_the_next_agent() {
+    let folder = std::env::temp_dir().join(format!("kontiki-tokens-{}", std::process::id()));
+    let mut spec = one_container(json!({}));
+    spec["spec"]["serviceAccountName"] = "robot".into();
+    let source = json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 600}});
+    spec["spec"]["volumes"] = json!([{"name": "v", "projected": {"sources": [source]}}]);
+    let mut rig = Rig::over(spec, Some(folder.clone())).await;
+    let file = folder.join("pods/u1/volumes/v/token");
+    let token = || std::fs::read_to_string(&file).unwrap_or_default();
+    rig.pass(SECOND).await;
+    assert_eq!(token(), "", "nobody to ask");
+    assert!(rig.fake.running("kontiki_main").is_none());
+
+    let numbers = Numbers::default();
+    rig.node
+        .tokens
+        .connected((numbers.clone(), Arc::clone(&rig.node.clock)));
+    rig.pass(6 * SECOND).await;
+    assert_eq!(token(), "t1");
+    assert!(rig.fake.running("kontiki_main").is_some());
+    rig.pass(460 * SECOND).await;
+    assert_eq!(token(), "t1");
+    numbers.is_away.store(true, Ordering::SeqCst);
+    rig.pass(30 * SECOND).await;
+    assert_eq!(token(), "t1", "still good");
+    numbers.is_away.store(false, Ordering::SeqCst);
+    rig.pass(35 * SECOND).await;
+    assert_eq!(token(), "t2");
+
+    rig.worker.abort();
+    rig.node.tokens.forget("u1");
+    rig.worker = hire(&rig.node, &rig.mailbox, &rig.pod);
+    rig.pass(SECOND).await;
+    assert_eq!(token(), "t3");
+    assert_eq!(rig.count("start kontiki_main"), 1);
+    rig.delete(0);
+    rig.pass(SECOND).await;
+    assert!(!file.exists());
+    std::fs::remove_dir_all(&folder).unwrap();
 }

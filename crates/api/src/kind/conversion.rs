@@ -24,21 +24,21 @@ pub struct Conversion {
 
 impl Kind {
     /// The version of this kind that is stored: mostly itself.
-    pub const fn stored(&self) -> &Self {
-        match &self.conversion {
+    pub fn stored(&self) -> &Self {
+        match self.conversion() {
             Some(conversion) => conversion.stored,
             None => self,
         }
     }
 
     /// Whether answers show stored objects as they are.
-    pub const fn is_stored(&self) -> bool {
-        self.conversion.is_none()
+    pub fn is_stored(&self) -> bool {
+        self.conversion().is_none()
     }
 
     /// Makes a stored object one of this version.
     pub fn from_stored(&self, object: &mut Value) {
-        let Some(conversion) = &self.conversion else {
+        let Some(conversion) = self.conversion() else {
             return;
         };
         (conversion.from_stored)(object);
@@ -47,7 +47,7 @@ impl Kind {
 
     /// Makes an object of this version one to store, with the stored version's defaults.
     pub fn to_stored(&self, object: &mut Value) {
-        let Some(conversion) = &self.conversion else {
+        let Some(conversion) = self.conversion() else {
             return;
         };
         (conversion.to_stored)(object);
@@ -58,17 +58,16 @@ impl Kind {
     fn write_type(&self, object: &mut Value) {
         let fields = meta::object_mut(object);
         fields.insert("apiVersion".to_owned(), self.api_version().into());
-        fields.insert("kind".to_owned(), self.kind.into());
+        fields.insert("kind".to_owned(), self.kind().into());
     }
 
     /// The stored name of a selectable field.
-    pub fn stored_field<'a>(&self, field: &'a str) -> &'a str {
+    pub fn stored_field<'a>(&'a self, field: &'a str) -> &'a str {
         let known = self
-            .conversion
-            .iter()
-            .flat_map(|conversion| conversion.fields);
+            .conversion()
+            .map_or(&[][..], |conversion| conversion.fields);
         known
-            .into_iter()
+            .iter()
             .find(|(name, _)| *name == field)
             .map_or(field, |(_, stored)| stored)
     }

@@ -5,7 +5,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, A
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, names};
 use crate::podspec::json::{into_object, list, text, typed};
 use crate::podspec::names::port_number;
@@ -21,7 +21,7 @@ const MAX_GROUP_PRIORITY: i32 = 20_000;
 const MAX_VERSION_PRIORITY: i32 = 1_000;
 
 /// APIService.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "apiservice",
     categories: &["api-extensions"],
     namespaced: false,
@@ -49,8 +49,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<APIService>()
-};
+    ..BuiltIn::of::<APIService>()
+});
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

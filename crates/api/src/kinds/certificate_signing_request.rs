@@ -10,7 +10,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use serde_json::{Value, json};
 
 use crate::admission::{Admission, Denied};
-use crate::kind::{Column, Hooks, Kind, Subresource, copy_field};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource, copy_field};
 use crate::meta::names;
 use crate::podspec::json::{Fields, ensure, into_object, list, text, unset};
 use crate::{table, time};
@@ -21,7 +21,7 @@ pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 const MASTERS: &str = "system:masters";
 
 /// CertificateSigningRequest.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "certificatesigningrequest",
     short_names: &["csr"],
     namespaced: false,
@@ -63,8 +63,8 @@ pub static KIND: Kind = Kind {
         },
         ..Hooks::NONE
     },
-    ..Kind::of::<CertificateSigningRequest>()
-};
+    ..BuiltIn::of::<CertificateSigningRequest>()
+});
 
 /// Who asks is what the server knows, not what the body says; conditions tell when they changed.
 fn admit(new: &mut Value, old: Option<&Value>, admission: &Admission<'_>) -> Result<(), Denied> {

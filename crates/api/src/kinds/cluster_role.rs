@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::role;
 use crate::field_error::FieldError;
-use crate::kind::{Hooks, Kind};
+use crate::kind::{BuiltIn, Hooks, Kind};
 use crate::meta::names;
 use crate::selector;
 
 /// ClusterRole.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "clusterrole",
     namespaced: false,
     columns: role::COLUMNS,
@@ -22,8 +22,8 @@ pub static KIND: Kind = Kind {
         row: role::row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ClusterRole>()
-};
+    ..BuiltIn::of::<ClusterRole>()
+});
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = role::validate_rules(new, false);

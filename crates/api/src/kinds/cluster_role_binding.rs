@@ -3,14 +3,14 @@
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 
 use super::role_binding;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 
 const ROLE: &str = "RoleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot be \
                     resolved, the Authorizer must return an error. This field is immutable.";
 
 /// ClusterRoleBinding.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "clusterrolebinding",
     namespaced: false,
     columns: &[
@@ -33,5 +33,5 @@ pub static KIND: Kind = Kind {
         row: role_binding::row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ClusterRoleBinding>()
-};
+    ..BuiltIn::of::<ClusterRoleBinding>()
+});

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::secret::{entries, immutable_errors};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::table;
 
@@ -13,7 +13,7 @@ use crate::table;
 pub(super) const MAX_DATA_BYTES: usize = 1 << 20;
 
 /// ConfigMap.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "configmap",
     short_names: &["cm"],
     columns: &[
@@ -26,8 +26,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ConfigMap>()
-};
+    ..BuiltIn::of::<ConfigMap>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = old.map_or_else(Vec::new, |old| {

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{self, Meta, names};
 use crate::podspec::json::int;
 use crate::podspec::path::{Errors, Path};
@@ -12,7 +12,7 @@ use crate::podspec::scaled::unchanged;
 use crate::table;
 
 /// ControllerRevision.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "controllerrevision",
     columns: &[
         Column::NAME,
@@ -28,8 +28,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ControllerRevision>()
-};
+    ..BuiltIn::of::<ControllerRevision>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::cron::Schedule;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{ensure, into_object, list, or, or_pointer, text, typed};
 use crate::podspec::path::{Errors, Given, Path};
@@ -19,7 +19,7 @@ use super::job;
 const MAX_NAME_BYTES: usize = 63 - 11;
 
 /// CronJob.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "cronjob",
     short_names: &["cj"],
     categories: &["all"],
@@ -33,8 +33,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<CronJob>()
-};
+    ..BuiltIn::of::<CronJob>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

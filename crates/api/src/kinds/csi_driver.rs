@@ -6,7 +6,7 @@ use k8s_openapi::api::storage::v1::{CSIDriver, CSIDriverSpec};
 use serde_json::{Value, json};
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::podspec::json::{ensure, into_object, list, or_pointer, typed};
 use crate::podspec::path::{Errors, Given, to_value};
 use crate::podspec::scaled::{SPEC, unchanged};
@@ -17,7 +17,7 @@ const MAX_TOKEN_SECONDS: i64 = 1 << 32;
 const MIN_PERIOD_SECONDS: i64 = 10;
 
 /// CSIDriver.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "csidriver",
     namespaced: false,
     columns: COLUMNS,
@@ -29,8 +29,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<CSIDriver>()
-};
+    ..BuiltIn::of::<CSIDriver>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

@@ -6,7 +6,7 @@ use k8s_openapi::api::storage::v1::{CSINode, CSINodeDriver, CSINodeSpec};
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::podspec::json::typed;
 use crate::podspec::names::{csi_driver, label_name};
 use crate::podspec::path::{Errors, Given, Path};
@@ -18,7 +18,7 @@ const MAX_ID_BYTES: usize = 192;
 const MAX_OLD_ID_BYTES: usize = 256;
 
 /// CSINode.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "csinode",
     namespaced: false,
     columns: &[
@@ -36,8 +36,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<CSINode>()
-};
+    ..BuiltIn::of::<CSINode>()
+});
 
 fn drivers(node: &Value) -> Vec<CSINodeDriver> {
     typed::<CSINodeSpec>(node.get("spec")).drivers

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::deprecated_labels;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::podspec::json::{list, text, typed};
 use crate::podspec::path::{Errors, Path};
@@ -15,7 +15,7 @@ use crate::podspec::selectors;
 use crate::table;
 
 /// CSIStorageCapacity.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "csistoragecapacity",
     columns: &[
         Column::NAME,
@@ -35,8 +35,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<CSIStorageCapacity>()
-};
+    ..BuiltIn::of::<CSIStorageCapacity>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, metadata_mut};
 use crate::podspec::json::{ensure, int, into_object, or, or_pointer, same, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
@@ -19,7 +19,7 @@ use crate::table;
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// DaemonSet.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "daemonset",
     short_names: &["ds"],
     categories: &["all"],
@@ -39,8 +39,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<DaemonSet>()
-};
+    ..BuiltIn::of::<DaemonSet>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

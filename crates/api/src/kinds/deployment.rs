@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, metadata_mut};
 use crate::podspec::json::{ensure, int, into_object, or, or_pointer, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
@@ -14,7 +14,7 @@ use crate::podspec::{defaults, print, selectors, warnings};
 use crate::table;
 
 /// Deployment.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "deployment",
     short_names: &["deploy"],
     categories: &["all"],
@@ -31,8 +31,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<Deployment>()
-};
+    ..BuiltIn::of::<Deployment>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

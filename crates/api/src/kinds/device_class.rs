@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::devicespec::names::bounded;
 use crate::devicespec::{claim, config};
 use crate::field_error::FieldError;
-use crate::kind::{Hooks, Kind};
+use crate::kind::{BuiltIn, Hooks, Kind};
 use crate::podspec::json::{child, into_object, same, typed};
 use crate::podspec::path::{Errors, Given};
 use crate::podspec::scaled::SPEC;
@@ -14,7 +14,7 @@ use crate::podspec::scaled::SPEC;
 const MAX_CONFIGS: usize = 32;
 
 /// DeviceClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "deviceclass",
     namespaced: false,
     counts_generation: true,
@@ -24,8 +24,8 @@ pub static KIND: Kind = Kind {
         validate,
         ..Hooks::NONE
     },
-    ..Kind::of::<DeviceClass>()
-};
+    ..BuiltIn::of::<DeviceClass>()
+});
 
 fn drop_disabled(class: &mut Value) {
     if let Some(spec) = child(into_object(class), "spec") {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::endpoints::{items, shown, text, validate_ip, validate_protocol};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{names, object_mut};
 use crate::table;
 
@@ -19,7 +19,7 @@ const MAX_PORTS: usize = 20_000;
 const MAX_HINTS: usize = 8;
 
 /// EndpointSlice.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "endpointslice",
     columns: &[
         Column::NAME,
@@ -45,8 +45,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<EndpointSlice>()
-};
+    ..BuiltIn::of::<EndpointSlice>()
+});
 
 fn default(object: &mut Value) {
     let ports = object.get_mut("ports").and_then(Value::as_array_mut);

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Endpoints;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{names, object_mut};
 use crate::table;
 
@@ -18,7 +18,7 @@ const DEPRECATED: &str =
     "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
 
 /// Endpoints.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "endpoints",
     short_names: &["ep"],
     columns: &[
@@ -37,8 +37,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<Endpoints>()
-};
+    ..BuiltIn::of::<Endpoints>()
+});
 
 /// The array at `field`.
 pub(super) fn items<'a>(object: &'a Value, field: &str) -> &'a [Value] {

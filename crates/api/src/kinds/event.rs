@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{Meta, names};
 use crate::{table, time};
 
@@ -16,28 +16,30 @@ const REASON_BYTES: usize = 128;
 const NOTE_BYTES: usize = 1024;
 
 /// Event.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "event",
     short_names: &["ev"],
     columns: COLUMNS,
-    selectable: &[
-        "involvedObject.kind",
-        "involvedObject.namespace",
-        "involvedObject.name",
-        "involvedObject.uid",
-        "involvedObject.apiVersion",
-        "involvedObject.resourceVersion",
-        "involvedObject.fieldPath",
-        "reason",
-        "reportingComponent",
-        "source",
-        "type",
-    ],
+    selectable: SELECTABLE,
     name_rule: names::path_segment,
     create_on_update: true,
     hooks: HOOKS,
-    ..Kind::of::<Event>()
-};
+    ..BuiltIn::of::<Event>()
+});
+
+const SELECTABLE: &[&str] = &[
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
 
 const HOOKS: Hooks = Hooks {
     validate,
@@ -204,7 +206,7 @@ fn fields(object: &Value) -> Vec<(&'static str, String)> {
         };
         (*field, text.to_owned())
     };
-    KIND.selectable.iter().map(value).collect()
+    SELECTABLE.iter().map(value).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::flowcontrol::{self, EXEMPT};
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, names};
 use crate::podspec::json::{ensure, int, into_object, list, or_zero, same, text, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
@@ -32,7 +32,7 @@ const VERBS: &[&str] = &[
 ];
 
 /// FlowSchema.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "flowschema",
     namespaced: false,
     subresources: &[Subresource::Status],
@@ -67,8 +67,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<FlowSchema>()
-};
+    ..BuiltIn::of::<FlowSchema>()
+});
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

@@ -8,20 +8,20 @@ mod validate;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{Fields, child, ensure, int, into_object, or_pointer, text};
 use crate::table;
 
 /// HorizontalPodAutoscaler, `autoscaling/v2`.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "horizontalpodautoscaler",
     short_names: &["hpa"],
     categories: &["all"],
     subresources: &[Subresource::Status],
     columns: COLUMNS,
     hooks: HOOKS,
-    ..Kind::of::<HorizontalPodAutoscaler>()
-};
+    ..BuiltIn::of::<HorizontalPodAutoscaler>()
+});
 
 const HOOKS: Hooks = Hooks {
     default,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::admission::{Admission, Denied};
 use crate::ip;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{ensure, into_object, list, same, text, typed};
 use crate::podspec::path::Given;
@@ -21,7 +21,7 @@ const DEFAULT_CLASS_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-cl
 const HOSTS_SHOWN: usize = 3;
 
 /// Ingress.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "ingress",
     short_names: &["ing"],
     subresources: &[Subresource::Status],
@@ -54,8 +54,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<Ingress>()
-};
+    ..BuiltIn::of::<Ingress>()
+});
 
 /// An Ingress without a class gets the default one: of several the newest, of equally old ones the first by name.
 fn admit(new: &mut Value, old: Option<&Value>, admission: &Admission<'_>) -> Result<(), Denied> {

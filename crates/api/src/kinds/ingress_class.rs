@@ -4,7 +4,7 @@ use k8s_openapi::api::networking::v1::{IngressClass, IngressClassParametersRefer
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::podspec::json::{child, into_object, or_pointer, text, typed};
 use crate::podspec::names::{domain_prefixed_path, required_segment};
@@ -15,7 +15,7 @@ use crate::table;
 const MAX_CONTROLLER_BYTES: usize = 250;
 
 /// IngressClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "ingressclass",
     namespaced: false,
     columns: &[
@@ -37,8 +37,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<IngressClass>()
-};
+    ..BuiltIn::of::<IngressClass>()
+});
 
 fn default(class: &mut Value) {
     let spec = child(into_object(class), "spec");

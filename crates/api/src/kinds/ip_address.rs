@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::ip;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::podspec::json::typed;
 use crate::podspec::names::required_segment;
@@ -14,7 +14,7 @@ use crate::podspec::scaled::{SPEC, unchanged};
 use crate::table;
 
 /// IPAddress.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "ipaddress",
     short_names: &["ip"],
     namespaced: false,
@@ -32,8 +32,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<IPAddress>()
-};
+    ..BuiltIn::of::<IPAddress>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::validate::template_spec;
 
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{
     Fields, child, each, ensure, int, into_object, or, or_pointer, text, typed,
@@ -32,7 +32,7 @@ const MANY_COMPLETIONS: i64 = 100_000;
 const MUCH_PARALLELISM: i64 = 10_000;
 
 /// Job.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "job",
     categories: &["all"],
     subresources: &[Subresource::Status],
@@ -54,8 +54,8 @@ pub static KIND: Kind = Kind {
         },
         ..Hooks::NONE
     },
-    ..Kind::of::<Job>()
-};
+    ..BuiltIn::of::<Job>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

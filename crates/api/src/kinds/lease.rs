@@ -4,11 +4,11 @@ use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::table;
 
 /// Lease.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "lease",
     columns: &[
         Column::NAME,
@@ -27,8 +27,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<Lease>()
-};
+    ..BuiltIn::of::<Lease>()
+});
 
 /// Coordinated leader election is behind a gate that is off by default: its fields stay only where they were before.
 fn drop_coordination(lease: &mut Value, old: Option<&Value>) {

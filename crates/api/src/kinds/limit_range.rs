@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::Meta;
 use crate::podspec::json::{each, ensure, into_object, typed};
 use crate::podspec::names;
@@ -22,7 +22,7 @@ use crate::table;
 type Amounts = BTreeMap<String, Text>;
 
 /// LimitRange.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "limitrange",
     short_names: &["limits"],
     columns: &[
@@ -36,8 +36,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<LimitRange>()
-};
+    ..BuiltIn::of::<LimitRange>()
+});
 
 /// Containers' default limits come from the maxima, default requests from those or from the minima.
 fn default(object: &mut Value) {

@@ -3,11 +3,11 @@
 
 use k8s_openapi::api::authorization::v1::LocalSubjectAccessReview;
 
-use crate::kind::{Kind, Review};
+use crate::kind::{BuiltIn, Kind, Review};
 
 /// LocalSubjectAccessReview.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "localsubjectaccessreview",
     review: Some(Review::LocalAccess),
-    ..Kind::of::<LocalSubjectAccessReview>()
-};
+    ..BuiltIn::of::<LocalSubjectAccessReview>()
+});

@@ -4,12 +4,12 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use serde_json::Value;
 
 use crate::admissionspec::{defaults, webhooks};
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::podspec::json::or_pointer;
 use crate::table;
 
 /// MutatingWebhookConfiguration.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "mutatingwebhookconfiguration",
     namespaced: false,
     columns: COLUMNS,
@@ -26,8 +26,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<MutatingWebhookConfiguration>()
-};
+    ..BuiltIn::of::<MutatingWebhookConfiguration>()
+});
 
 /// Columns of both configurations.
 pub(super) const COLUMNS: &[Column] = &[

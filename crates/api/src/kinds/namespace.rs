@@ -3,17 +3,20 @@
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
+use crate::admission::Denied;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, metadata_mut, names, object_mut};
 use crate::table;
 
 /// The finalizer that holds a namespace until its content is gone.
 pub const FINALIZER: &str = "kubernetes";
+/// Namespaces that a cluster is never without (upstream plugin `NamespaceLifecycle`).
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Namespace.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "namespace",
     short_names: &["ns"],
     namespaced: false,
@@ -27,6 +30,7 @@ pub static KIND: Kind = Kind {
     name_rule: names::label,
     hooks: Hooks {
         default,
+        admit_delete,
         prepare_create,
         prepare_update,
         validate,
@@ -35,8 +39,8 @@ pub static KIND: Kind = Kind {
         fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<Namespace>()
-};
+    ..BuiltIn::of::<Namespace>()
+});
 
 fn default(object: &mut Value) {
     let name = Meta::of(object).name().to_owned();
@@ -52,6 +56,13 @@ fn default(object: &mut Value) {
             .entry("phase")
             .or_insert_with(|| "Active".into());
     }
+}
+
+fn admit_delete(namespace: &Value) -> Result<(), Denied> {
+    if IMMORTAL.contains(&Meta::of(namespace).name()) {
+        return Err(Denied("this namespace may not be deleted".to_owned()));
+    }
+    Ok(())
 }
 
 fn prepare_create(object: &mut Value) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::field_error::FieldError;
 use crate::ip::{self, Cidr};
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::podspec::json::{Fields, each, ensure, into_object, list, or_pointer, text, typed};
 use crate::podspec::path::{Errors, Given, Path};
@@ -24,7 +24,7 @@ const TYPES: &[&str] = &["Ingress", "Egress"];
 const DIRECTIONS: [(&str, &str); 2] = [("ingress", "from"), ("egress", "to")];
 
 /// NetworkPolicy.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "networkpolicy",
     short_names: &["netpol"],
     columns: &[
@@ -43,8 +43,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<NetworkPolicy>()
-};
+    ..BuiltIn::of::<NetworkPolicy>()
+});
 
 fn default(policy: &mut Value) {
     let spec = ensure(into_object(policy), "spec");

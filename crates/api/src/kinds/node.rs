@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, names, object_mut};
 use crate::table;
 
@@ -15,7 +15,7 @@ const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
 
 /// Node.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "node",
     short_names: &["no"],
     namespaced: false,
@@ -45,8 +45,8 @@ pub static KIND: Kind = Kind {
         fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<Node>()
-};
+    ..BuiltIn::of::<Node>()
+});
 
 fn default(object: &mut Value) {
     if let Some(Value::Object(spec)) = object.get_mut("spec") {

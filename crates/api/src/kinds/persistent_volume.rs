@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::persistent_volume_claim::{
     capacity_cell, class_cell, class_warning, modes_cell, phase_cell,
 };
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::default_volumes;
 use crate::podspec::json::{child, ensure, into_object, list, or, or_pointer, text};
@@ -17,7 +17,7 @@ use crate::podspec::warnings::FORMER_SOURCES;
 use crate::table;
 
 /// PersistentVolume.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "persistentvolume",
     short_names: &["pv"],
     namespaced: false,
@@ -31,8 +31,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PersistentVolume>()
-};
+    ..BuiltIn::of::<PersistentVolume>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

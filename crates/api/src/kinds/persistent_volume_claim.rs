@@ -5,7 +5,9 @@ mod validate;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec};
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use super::storage_class;
+use crate::admission::{Admission, Denied};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{Fields, ensure, into_object, list, or, or_pointer, text, typed};
 use crate::podspec::warnings;
@@ -14,16 +16,17 @@ use crate::table;
 pub(super) use validate::{VOLUME_MODES, access_modes};
 
 /// The annotation that named a claim's class before `spec.storageClassName` did.
-pub(super) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+pub(crate) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// PersistentVolumeClaim.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "persistentvolumeclaim",
     short_names: &["pvc"],
     subresources: &[Subresource::Status],
     columns: COLUMNS,
     hooks: Hooks {
         default: |object| fill_in(into_object(object)),
+        admit,
         prepare_create,
         prepare_update: |new, old| keep_data_source(new, Some(old)),
         validate: validate::validate,
@@ -32,8 +35,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PersistentVolumeClaim>()
-};
+    ..BuiltIn::of::<PersistentVolumeClaim>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,
@@ -58,6 +61,22 @@ const COLUMNS: &[Column] = &[
 pub fn fill_in(claim: &mut Fields) {
     or(ensure(claim, "status"), "phase", "Pending");
     or_pointer(ensure(claim, "spec"), "volumeMode", "Filesystem");
+}
+
+/// A new claim that leaves its class open gets the default one (upstream plugin `DefaultStorageClass`).
+fn admit(claim: &mut Value, old: Option<&Value>, admission: &Admission<'_>) -> Result<(), Denied> {
+    let is_open = claim
+        .pointer("/spec/storageClassName")
+        .is_none_or(Value::is_null)
+        && Meta::of(claim).annotation(CLASS_ANNOTATION).is_none();
+    if old.is_some() || admission.subresource.is_some() || !is_open {
+        return Ok(());
+    }
+    if let Some(class) = storage_class::default_class(admission.objects) {
+        let name = Meta::of(&class).name().to_owned();
+        ensure(into_object(claim), "spec").insert("storageClassName".to_owned(), name.into());
+    }
+    Ok(())
 }
 
 fn prepare_create(object: &mut Value) {

@@ -4,6 +4,7 @@
 
 mod admission;
 mod row;
+mod runtime_class;
 mod status;
 mod strategy;
 mod update;
@@ -14,13 +15,14 @@ use serde_json::Value;
 pub use self::strategy::qos_class;
 pub use self::update::validate_binding;
 
+use crate::admission::{Admission, Denied};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::text;
 use crate::podspec::warnings;
 
 /// Pod.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "pod",
     short_names: &["po"],
     categories: &["all"],
@@ -50,7 +52,7 @@ pub static KIND: Kind = Kind {
     ],
     hooks: Hooks {
         default: strategy::default,
-        admit: admission::priority,
+        admit,
         prepare_create: strategy::prepare_create,
         prepare_status: strategy::prepare_status,
         validate,
@@ -60,8 +62,8 @@ pub static KIND: Kind = Kind {
         fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<Pod>()
-};
+    ..BuiltIn::of::<Pod>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,
@@ -100,6 +102,13 @@ const COLUMNS: &[Column] = &[
     )
     .wide(),
 ];
+
+fn admit(pod: &mut Value, old: Option<&Value>, admission: &Admission<'_>) -> Result<(), Denied> {
+    if old.is_none() && admission.subresource.is_none() {
+        runtime_class::admit(pod, admission.objects)?;
+    }
+    admission::priority(pod, old, admission)
+}
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     match old {

@@ -4,19 +4,19 @@
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::conditions;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
-use crate::podspec::json::{int, typed};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
+use crate::podspec::json::{int, list, typed};
 use crate::podspec::path::{Errors, Path, to_value};
 use crate::podspec::scaled::{SPEC, at_most_all, int_or_percent};
 use crate::podspec::selectors;
 use crate::table;
 
 /// PodDisruptionBudget.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "poddisruptionbudget",
     short_names: &["pdb"],
     subresources: &[Subresource::Status],
@@ -39,8 +39,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PodDisruptionBudget>()
-};
+    ..BuiltIn::of::<PodDisruptionBudget>()
+});
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();
@@ -87,6 +87,43 @@ fn validate_status(new: &Value, _: &Value) -> Vec<FieldError> {
     errors.0
 }
 
+/// The condition that tells whether a pod may be evicted now.
+pub const ALLOWED: &str = "DisruptionAllowed";
+
+/// Brings that condition in line with `status.disruptionsAllowed`.
+pub fn update_condition(budget: &mut Value, now: &str) {
+    let (status, reason) = if int(budget, "/status/disruptionsAllowed") > 0 {
+        ("True", "SufficientPods")
+    } else {
+        ("False", "InsufficientPods")
+    };
+    set_condition(budget, status, reason, "", now);
+}
+
+/// Sets that condition; its time moves with its status.
+pub fn set_condition(budget: &mut Value, status: &str, reason: &str, message: &str, now: &str) {
+    let generation = int(budget, "/status/observedGeneration");
+    let mut condition = json!({
+        "type": ALLOWED,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "observedGeneration": generation,
+        "lastTransitionTime": now,
+    });
+    let mut conditions = list(budget, "/status/conditions").to_vec();
+    match conditions.iter_mut().find(|other| other["type"] == ALLOWED) {
+        Some(other) => {
+            if other["status"] == *status {
+                condition["lastTransitionTime"] = other["lastTransitionTime"].clone();
+            }
+            *other = condition;
+        }
+        None => conditions.push(condition),
+    }
+    budget["status"]["conditions"] = conditions.into();
+}
+
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
     let spec: PodDisruptionBudgetSpec = typed(object.get("spec"));
     let share = |share: &Option<IntOrString>| match share {
@@ -106,7 +143,6 @@ fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn broken_rules_are_told_in_upstreams_words() {

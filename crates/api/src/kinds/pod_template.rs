@@ -4,14 +4,14 @@ use k8s_openapi::api::core::v1::{PodTemplate, PodTemplateSpec};
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::podspec::json::{ensure, into_object, typed};
 use crate::podspec::path::{Errors, Path};
 use crate::podspec::{defaults, print, validate as podspec, warnings};
 use crate::table;
 
 /// PodTemplate.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "podtemplate",
     columns: &[
         Column::NAME,
@@ -27,8 +27,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PodTemplate>()
-};
+    ..BuiltIn::of::<PodTemplate>()
+});
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

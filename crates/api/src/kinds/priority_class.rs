@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::admission::{Admission, Denied, Objects};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{Meta, metadata_mut};
 use crate::podspec::json::{int, into_object, or_pointer, text};
 use crate::podspec::path::{Errors, Path};
@@ -36,7 +36,7 @@ pub const SYSTEM_CLASSES: [(&str, i32, &str); 2] = [
 ];
 
 /// PriorityClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "priorityclass",
     short_names: &["pc"],
     namespaced: false,
@@ -79,8 +79,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PriorityClass>()
-};
+    ..BuiltIn::of::<PriorityClass>()
+});
 
 fn is_default(class: &Value) -> bool {
     class["globalDefault"] == true

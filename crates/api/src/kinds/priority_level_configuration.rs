@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::flow_schema::{conditions, validate_status};
 use crate::field_error::FieldError;
 use crate::flowcontrol::{self, EXEMPT};
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{child, ensure, into_object, or_pointer, or_zero, same, text, typed};
 use crate::podspec::path::{Errors, Path};
@@ -21,7 +21,7 @@ const MAX_QUEUES: i32 = 10_000_000;
 const MAX_HASH_BITS: f64 = 60.0;
 
 /// PriorityLevelConfiguration.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "prioritylevelconfiguration",
     namespaced: false,
     subresources: &[Subresource::Status],
@@ -58,8 +58,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<PriorityLevelConfiguration>()
-};
+    ..BuiltIn::of::<PriorityLevelConfiguration>()
+});
 
 fn default(level: &mut Value) {
     let spec = ensure(into_object(level), "spec");

@@ -4,14 +4,14 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{ensure, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC};
 use crate::podspec::{defaults, selectors, warnings};
 
 /// ReplicaSet.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "replicaset",
     short_names: &["rs"],
     categories: &["all"],
@@ -28,8 +28,8 @@ pub static KIND: Kind = Kind {
         fields: scaled::fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<ReplicaSet>()
-};
+    ..BuiltIn::of::<ReplicaSet>()
+});
 
 const COLUMNS: &[Column] = &scaled::columns("Label selector for pods.");
 

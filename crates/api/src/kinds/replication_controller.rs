@@ -5,14 +5,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{child, ensure, into_object, or_pointer, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{self, SPEC, always_running};
 use crate::podspec::{defaults, print, validate as podspec, warnings};
 
 /// ReplicationController.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "replicationcontroller",
     short_names: &["rc"],
     categories: &["all"],
@@ -29,8 +29,8 @@ pub static KIND: Kind = Kind {
         fields: scaled::fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<ReplicationController>()
-};
+    ..BuiltIn::of::<ReplicationController>()
+});
 
 const COLUMNS: &[Column] = &scaled::columns("The labels of the pods that count.");
 

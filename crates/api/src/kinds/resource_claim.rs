@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::admission::{Admission, Denied};
 use crate::devicespec::{claim, status};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{child, into_object, list, typed};
 use crate::podspec::path::Errors;
@@ -17,7 +17,7 @@ use crate::table;
 const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
 
 /// ResourceClaim.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "resourceclaim",
     subresources: &[Subresource::Status],
     columns: &[
@@ -50,8 +50,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ResourceClaim>()
-};
+    ..BuiltIn::of::<ResourceClaim>()
+});
 
 fn drop_disabled(object: &mut Value) {
     if let Some(spec) = child(into_object(object), "spec") {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::resource_claim::admin_access;
 use crate::devicespec::claim;
 use crate::field_error::FieldError;
-use crate::kind::{Hooks, Kind};
+use crate::kind::{BuiltIn, Hooks, Kind};
 use crate::meta::Meta;
 use crate::podspec::json::{Fields, child, into_object, list, typed};
 use crate::podspec::names;
@@ -14,7 +14,7 @@ use crate::podspec::path::Errors;
 use crate::podspec::scaled::{SPEC, unchanged};
 
 /// ResourceClaimTemplate.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "resourceclaimtemplate",
     hooks: Hooks {
         default: |template| with_claim(template, claim::default),
@@ -27,8 +27,8 @@ pub static KIND: Kind = Kind {
         validate,
         ..Hooks::NONE
     },
-    ..Kind::of::<ResourceClaimTemplate>()
-};
+    ..BuiltIn::of::<ResourceClaimTemplate>()
+});
 
 fn with_claim(template: &mut Value, change: fn(&mut Fields)) {
     let spec = child(into_object(template), "spec");

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::typed;
 use crate::podspec::path::{Errors, Given, Path, to_value};
 use crate::podspec::resources::{self, parse};
@@ -17,7 +17,7 @@ use crate::podspec::scaled::SPEC;
 use crate::table;
 
 /// ResourceQuota.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "resourcequota",
     short_names: &["quota"],
     subresources: &[Subresource::Status],
@@ -36,8 +36,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ResourceQuota>()
-};
+    ..BuiltIn::of::<ResourceQuota>()
+});
 
 const TERMINATING: &str = "Terminating";
 const NOT_TERMINATING: &str = "NotTerminating";

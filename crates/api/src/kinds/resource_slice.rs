@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::devicespec::device;
 use crate::devicespec::names::{bounded, pool};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::podspec::json::{child, each, into_object, text, typed};
 use crate::podspec::names::csi_driver;
@@ -20,7 +20,7 @@ use crate::table;
 const MAX_DEVICES: usize = 128;
 
 /// ResourceSlice.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "resourceslice",
     namespaced: false,
     columns: &[
@@ -51,8 +51,8 @@ pub static KIND: Kind = Kind {
         },
         ..Hooks::NONE
     },
-    ..Kind::of::<ResourceSlice>()
-};
+    ..BuiltIn::of::<ResourceSlice>()
+});
 
 fn drop_disabled(slice: &mut Value) {
     if let Some(spec) = child(into_object(slice), "spec") {

@@ -4,12 +4,12 @@ use k8s_openapi::api::rbac::v1::Role;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{Meta, names};
 use crate::table;
 
 /// Role.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "role",
     columns: COLUMNS,
     name_rule: names::path_segment,
@@ -19,8 +19,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<Role>()
-};
+    ..BuiltIn::of::<Role>()
+});
 
 /// Upstream prints no age for roles but the moment.
 pub(super) const COLUMNS: &[Column] = &[

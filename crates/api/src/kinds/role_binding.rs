@@ -5,7 +5,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{names, object_mut};
 use crate::rbac::GROUP;
 use crate::table;
@@ -14,7 +14,7 @@ const ROLE: &str = "RoleRef can reference a Role in the current namespace or a C
                     the RoleRef cannot be resolved, the Authorizer must return an error. This field is immutable.";
 
 /// RoleBinding.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "rolebinding",
     columns: &[
         Column::NAME,
@@ -32,8 +32,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<RoleBinding>()
-};
+    ..BuiltIn::of::<RoleBinding>()
+});
 
 /// Groups of the API that go without saying.
 pub(super) fn default(binding: &mut Value) {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::deprecated_labels;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::podspec::json::{text, typed};
 use crate::podspec::names::labels;
@@ -15,7 +15,7 @@ use crate::podspec::{placement, resources};
 use crate::table;
 
 /// RuntimeClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "runtimeclass",
     namespaced: false,
     columns: &[
@@ -34,8 +34,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<RuntimeClass>()
-};
+    ..BuiltIn::of::<RuntimeClass>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::config_map::{MAX_DATA_BYTES, decoded_len};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{Meta, names, object_mut};
 use crate::table;
 
@@ -20,7 +20,7 @@ pub const SERVICE_ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 pub const SERVICE_ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
 /// Secret.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "secret",
     columns: &[
         Column::NAME,
@@ -39,8 +39,8 @@ pub static KIND: Kind = Kind {
         fields,
         ..Hooks::NONE
     },
-    ..Kind::of::<Secret>()
-};
+    ..BuiltIn::of::<Secret>()
+});
 
 fn default(object: &mut Value) {
     let fields = object_mut(object);

@@ -3,12 +3,12 @@
 
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 
-use crate::kind::{Kind, Review};
+use crate::kind::{BuiltIn, Kind, Review};
 
 /// SelfSubjectAccessReview.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "selfsubjectaccessreview",
     namespaced: false,
     review: Some(Review::SelfAccess),
-    ..Kind::of::<SelfSubjectAccessReview>()
-};
+    ..BuiltIn::of::<SelfSubjectAccessReview>()
+});

@@ -2,12 +2,12 @@
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 
-use crate::kind::{Kind, Review};
+use crate::kind::{BuiltIn, Kind, Review};
 
 /// SelfSubjectReview.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "selfsubjectreview",
     namespaced: false,
     review: Some(Review::Myself),
-    ..Kind::of::<SelfSubjectReview>()
-};
+    ..BuiltIn::of::<SelfSubjectReview>()
+});

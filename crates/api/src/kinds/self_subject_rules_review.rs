@@ -3,12 +3,12 @@
 
 use k8s_openapi::api::authorization::v1::SelfSubjectRulesReview;
 
-use crate::kind::{Kind, Review};
+use crate::kind::{BuiltIn, Kind, Review};
 
 /// SelfSubjectRulesReview.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "selfsubjectrulesreview",
     namespaced: false,
     review: Some(Review::SelfRules),
-    ..Kind::of::<SelfSubjectRulesReview>()
-};
+    ..BuiltIn::of::<SelfSubjectRulesReview>()
+});

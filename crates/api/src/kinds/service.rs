@@ -13,7 +13,7 @@ use serde_json::Value;
 pub use self::strategy::set_cluster_ip;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::names;
 use crate::podspec::json::{text, typed};
 use crate::podspec::path::Given;
@@ -21,7 +21,7 @@ use crate::podspec::print;
 use crate::table;
 
 /// Service.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "service",
     short_names: &["svc"],
     categories: &["all"],
@@ -47,8 +47,8 @@ pub static KIND: Kind = Kind {
         },
         ..Hooks::NONE
     },
-    ..Kind::of::<Service>()
-};
+    ..BuiltIn::of::<Service>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

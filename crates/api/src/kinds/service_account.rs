@@ -3,11 +3,11 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::table;
 
 /// ServiceAccount.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "serviceaccount",
     short_names: &["sa"],
     subresources: &[Subresource::Token],
@@ -26,8 +26,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ServiceAccount>()
-};
+    ..BuiltIn::of::<ServiceAccount>()
+});
 
 /// References name secrets of the same namespace, so all but the name goes.
 fn keep_secret_names(object: &mut Value) {

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::ip::{self, Cidr};
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::typed;
 use crate::podspec::path::{Errors, Given, to_value};
 use crate::podspec::scaled::SPEC;
 use crate::table;
 
 /// ServiceCIDR.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "servicecidr",
     namespaced: false,
     subresources: &[Subresource::Status],
@@ -31,8 +31,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ServiceCIDR>()
-};
+    ..BuiltIn::of::<ServiceCIDR>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     const IMMUTABLE: &str = "field is immutable";

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::persistent_volume_claim as claim;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::names;
 use crate::podspec::json::{child, each, ensure, int, into_object, or, or_pointer, same, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
@@ -16,7 +16,7 @@ use crate::podspec::{defaults, print, selectors, validate as podspec, warnings};
 use crate::table;
 
 /// StatefulSet.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "statefulset",
     short_names: &["sts"],
     categories: &["all"],
@@ -32,8 +32,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<StatefulSet>()
-};
+    ..BuiltIn::of::<StatefulSet>()
+});
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

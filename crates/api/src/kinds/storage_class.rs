@@ -1,14 +1,17 @@
 //! StorageClass (upstream `ValidateStorageClass`), and the rules of parameters that VolumeAttributesClass shares.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
+use crate::admission::Objects;
 use crate::deprecated_labels;
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::{Meta, names};
 use crate::podspec::json::{into_object, list, or_pointer, same, text, typed};
 use crate::podspec::names::label_name;
@@ -16,6 +19,7 @@ use crate::podspec::path::{Errors, Given, Path};
 use crate::podspec::scaled::unchanged;
 use crate::table;
 
+const RESOURCE: &str = "storageclasses.storage.k8s.io";
 const MAX_PARAMETERS: usize = 512;
 const MAX_PARAMETERS_BYTES: usize = 256 << 10;
 const DEFAULT_ANNOTATIONS: [&str; 2] = [
@@ -24,7 +28,7 @@ const DEFAULT_ANNOTATIONS: [&str; 2] = [
 ];
 
 /// StorageClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "storageclass",
     short_names: &["sc"],
     namespaced: false,
@@ -56,8 +60,23 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<StorageClass>()
-};
+    ..BuiltIn::of::<StorageClass>()
+});
+
+/// The class of claims that name none: of several the newest, and of those the first by name.
+pub(super) fn default_class(objects: &dyn Objects) -> Option<Arc<Value>> {
+    let is_default = |class: &Arc<Value>| {
+        let mut annotations = Meta::of(class).annotations();
+        annotations.any(|(key, value)| DEFAULT_ANNOTATIONS.contains(&key) && value == "true")
+    };
+    let age = |class: &Arc<Value>| {
+        let meta = Meta::of(class);
+        let created = crate::time::parse(meta.creation_timestamp()).unwrap_or_default();
+        (Reverse(created), meta.name().to_owned())
+    };
+    let classes = objects.list(RESOURCE).into_iter();
+    classes.filter(is_default).min_by_key(age)
+}
 
 fn default(class: &mut Value) {
     let fields = into_object(class);
@@ -207,6 +226,38 @@ fn row(class: &Value, now_unix_ms: u64) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_newest_default_class_is_the_default() {
+        let class = |name: &str, created: &str, default: &str| {
+            json!({"metadata": {"name": name, "creationTimestamp": created,
+                "annotations": {DEFAULT_ANNOTATIONS[0]: default}}})
+        };
+        let given = crate::admission::testing::Given::new(vec![(
+            RESOURCE,
+            vec![
+                class("old", "2026-01-01T00:00:00Z", "true"),
+                class("z", "2026-02-01T00:00:00Z", "true"),
+                class("b", "2026-02-01T00:00:00Z", "true"),
+                class("a", "2026-03-01T00:00:00Z", "false"),
+            ],
+        )]);
+        let default = default_class(&given).unwrap();
+        assert_eq!(default["metadata"]["name"], "b");
+        for (claim, expected) in [
+            (json!({"spec": {}}), json!("b")),
+            (json!({"spec": {"storageClassName": ""}}), json!("")),
+            (
+                json!({"metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "x"}}, "spec": {}}),
+                Value::Null,
+            ),
+        ] {
+            let mut claim = claim;
+            let kind = &crate::kinds::persistent_volume_claim::KIND;
+            kind.admit(&mut claim, None, &given.admission()).unwrap();
+            assert_eq!(claim["spec"]["storageClassName"], expected);
+        }
+    }
+
     use super::super::testing::{check_creates, check_updates, created};
     use super::*;
     use serde_json::json;

@@ -3,12 +3,12 @@
 
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 
-use crate::kind::{Kind, Review};
+use crate::kind::{BuiltIn, Kind, Review};
 
 /// SubjectAccessReview.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "subjectaccessreview",
     namespaced: false,
     review: Some(Review::Access),
-    ..Kind::of::<SubjectAccessReview>()
-};
+    ..BuiltIn::of::<SubjectAccessReview>()
+});

@@ -18,7 +18,7 @@ pub fn created(kind: &Kind, object: &Value) -> Value {
     }
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.entry("name").or_insert_with(|| json!("x"));
-    if kind.namespaced {
+    if kind.namespaced() {
         metadata
             .entry("namespace")
             .or_insert_with(|| json!("default"));

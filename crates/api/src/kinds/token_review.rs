@@ -2,12 +2,12 @@
 
 use k8s_openapi::api::authentication::v1::TokenReview;
 
-use crate::kind::{Kind, Review};
+use crate::kind::{BuiltIn, Kind, Review};
 
 /// TokenReview.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "tokenreview",
     namespaced: false,
     review: Some(Review::Token),
-    ..Kind::of::<TokenReview>()
-};
+    ..BuiltIn::of::<TokenReview>()
+});

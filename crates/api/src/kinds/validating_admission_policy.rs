@@ -10,12 +10,12 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use serde_json::Value;
 
 use crate::admissionspec::defaults;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::podspec::json::{ensure, into_object, or_pointer, text};
 use crate::table;
 
 /// ValidatingAdmissionPolicy.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "validatingadmissionpolicy",
     namespaced: false,
     subresources: &[Subresource::Status],
@@ -45,8 +45,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ValidatingAdmissionPolicy>()
-};
+    ..BuiltIn::of::<ValidatingAdmissionPolicy>()
+});
 
 fn row(policy: &Value, now_unix_ms: u64) -> Vec<Value> {
     let param = match policy.pointer("/spec/paramKind") {

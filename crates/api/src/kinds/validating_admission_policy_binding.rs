@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::admissionspec::{defaults, resources};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::meta::names;
 use crate::podspec::json::{child, into_object, text, typed};
 use crate::podspec::path::{Errors, Given, Path};
@@ -18,7 +18,7 @@ use crate::table;
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
 
 /// ValidatingAdmissionPolicyBinding.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "validatingadmissionpolicybinding",
     namespaced: false,
     columns: &[
@@ -45,8 +45,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ValidatingAdmissionPolicyBinding>()
-};
+    ..BuiltIn::of::<ValidatingAdmissionPolicyBinding>()
+});
 
 fn validate(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

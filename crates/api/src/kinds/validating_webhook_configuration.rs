@@ -4,10 +4,10 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 
 use super::mutating_webhook_configuration::{COLUMNS, row};
 use crate::admissionspec::{defaults, webhooks};
-use crate::kind::{Hooks, Kind};
+use crate::kind::{BuiltIn, Hooks, Kind};
 
 /// ValidatingWebhookConfiguration.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "validatingwebhookconfiguration",
     namespaced: false,
     columns: COLUMNS,
@@ -21,8 +21,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<ValidatingWebhookConfiguration>()
-};
+    ..BuiltIn::of::<ValidatingWebhookConfiguration>()
+});
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use k8s_openapi::api::storage::v1::{
 use serde_json::Value;
 
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::names;
 use crate::podspec::json::{text, typed};
 use crate::podspec::names::csi_driver;
@@ -18,7 +18,7 @@ const MAX_METADATA_BYTES: usize = 256 << 10;
 const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// VolumeAttachment.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "volumeattachment",
     namespaced: false,
     subresources: &[Subresource::Status],
@@ -54,8 +54,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<VolumeAttachment>()
-};
+    ..BuiltIn::of::<VolumeAttachment>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::storage_class::{driver, fixed, name_cell, parameters};
 use crate::field_error::FieldError;
-use crate::kind::{Column, Hooks, Kind};
+use crate::kind::{BuiltIn, Column, Hooks, Kind};
 use crate::podspec::json::{text, typed};
 use crate::podspec::path::{Errors, Path};
 use crate::table;
@@ -13,7 +13,7 @@ use crate::table;
 const DEFAULT_ANNOTATION: &str = "volumeattributesclass.alpha.kubernetes.io/is-default-class";
 
 /// VolumeAttributesClass.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "volumeattributesclass",
     short_names: &["vac"],
     namespaced: false,
@@ -30,8 +30,8 @@ pub static KIND: Kind = Kind {
         row,
         ..Hooks::NONE
     },
-    ..Kind::of::<VolumeAttributesClass>()
-};
+    ..BuiltIn::of::<VolumeAttributesClass>()
+});
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Errors::default();

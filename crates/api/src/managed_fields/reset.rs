@@ -36,7 +36,7 @@ pub(crate) fn system_metadata() -> &'static FieldSet {
 }
 
 /// What a write of an object or of a part of it resets, hence leaves without an owner.
-pub(crate) fn fields_of(kind: &Kind, subresource: Option<Subresource>) -> &'static FieldSet {
+pub(crate) fn fields_of(kind: &Kind, subresource: Option<Subresource>) -> &FieldSet {
     match subresource {
         Some(Subresource::Status | Subresource::Approval) => kind.reset_by_status(),
         None | Some(Subresource::Finalize) if kind.has_status() => &STATUS,

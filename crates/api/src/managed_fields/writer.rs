@@ -13,7 +13,7 @@ use crate::kind::{Kind, Subresource};
 /// Who writes, what and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer<'a> {
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: &'a Kind,
     pub(crate) subresource: Option<Subresource>,
     pub(crate) manager: &'a str,
     pub(crate) time: &'a str,
@@ -21,7 +21,7 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// The field manager `manager`, writing an object at `time` (RFC 3339).
-    pub fn new(kind: &'static Kind, manager: &'a str, time: &'a str) -> Self {
+    pub fn new(kind: &'a Kind, manager: &'a str, time: &'a str) -> Self {
         let manager = if manager.is_empty() {
             "unknown"
         } else {
@@ -44,7 +44,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The kind of what is written.
-    pub fn kind(&self) -> &'static Kind {
+    pub fn kind(&self) -> &'a Kind {
         self.kind
     }
 
@@ -53,12 +53,12 @@ impl<'a> Writer<'a> {
         self.time
     }
 
-    pub(crate) fn shape(&self) -> Shape<'static> {
+    pub(crate) fn shape(&self) -> Shape<'a> {
         Shape::of(self.kind.schema())
     }
 
     /// Fields that this way of writing resets, hence never owns.
-    pub(crate) fn reset(&self) -> &'static FieldSet {
+    pub(crate) fn reset(&self) -> &'a FieldSet {
         fields_of(self.kind, self.subresource)
     }
 

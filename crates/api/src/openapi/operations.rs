@@ -139,7 +139,7 @@ pub(super) struct Operation<'a> {
     kind: &'a Kind,
     id: String,
     action: &'static str,
-    spoken: (&'static str, &'static str, &'static str),
+    spoken: (&'a str, &'a str, &'a str),
     parameters: Vec<Value>,
     body: Option<Value>,
     answer: Value,
@@ -149,12 +149,12 @@ pub(super) struct Operation<'a> {
 impl<'a> Operation<'a> {
     /// `verb` begins the operation id, `action` is `x-kubernetes-action`.
     pub(super) fn new(kind: &'a Kind, verb: &str, action: &'static str, suffix: &str) -> Self {
-        let scope = if kind.namespaced && suffix != "ForAllNamespaces" {
+        let scope = if kind.namespaced() && suffix != "ForAllNamespaces" {
             "Namespaced"
         } else {
             ""
         };
-        let Kind { kind: name, .. } = kind;
+        let name = kind.kind();
         let id = match suffix {
             "Collection" => format!("{verb}{}Collection{scope}{name}", group_word(kind)),
             suffix => format!("{verb}{}{scope}{name}{suffix}", group_word(kind)),
@@ -163,7 +163,7 @@ impl<'a> Operation<'a> {
             kind,
             id,
             action,
-            spoken: (kind.group, kind.version, kind.kind),
+            spoken: (kind.group(), kind.version(), kind.kind()),
             parameters: Vec::new(),
             body: None,
             answer: Value::Null,
@@ -250,7 +250,7 @@ impl<'a> Operation<'a> {
         answers.insert("401".to_owned(), json!({"description": "Unauthorized"}));
         let mut operation = json!({
             "tags": [tag(self.kind)],
-            "description": format!("{} {}", self.action, self.kind.kind),
+            "description": format!("{} {}", self.action, self.kind.kind()),
             "operationId": self.id,
             "responses": answers,
             "x-kubernetes-action": self.action,
@@ -276,12 +276,12 @@ fn content(types: &[&str], schema: &Value) -> Value {
 /// `core_v1`, `apps_v1`, `discovery_v1`.
 fn tag(kind: &Kind) -> String {
     let group = kind
-        .group
+        .group()
         .split('.')
         .next()
         .filter(|group| !group.is_empty())
         .unwrap_or("core");
-    format!("{group}_{}", kind.version)
+    format!("{group}_{}", kind.version())
 }
 
 /// `CoreV1`, `AppsV1`.

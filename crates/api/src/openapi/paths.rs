@@ -8,19 +8,19 @@ use crate::kind::{Kind, Subresource};
 
 /// Adds the paths of a kind.
 pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
-    let root = match kind.group {
-        "" => format!("/api/{}", kind.version),
-        group => format!("/apis/{group}/{}", kind.version),
+    let root = match kind.group() {
+        "" => format!("/api/{}", kind.version()),
+        group => format!("/apis/{group}/{}", kind.version()),
     };
     let definition = definition(kind);
-    let scope = if kind.namespaced {
+    let scope = if kind.namespaced() {
         "/namespaces/{namespace}"
     } else {
         ""
     };
-    let collection = format!("{root}{scope}/{}", kind.plural);
+    let collection = format!("{root}{scope}/{}", kind.plural());
     let object = format!("{collection}/{{name}}");
-    if kind.review.is_some() {
+    if kind.review().is_some() {
         let mut item = json!({"parameters": common(kind, false)});
         item["post"] = create(kind, &definition);
         paths.insert(collection, item);
@@ -28,11 +28,11 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
     }
     paths.insert(collection, collection_item(kind, &definition));
     paths.insert(object.clone(), object_item(kind, &definition));
-    if kind.namespaced {
+    if kind.namespaced() {
         let list = list(kind, &definition, "ForAllNamespaces").build();
-        paths.insert(format!("{root}/{}", kind.plural), json!({"get": list}));
+        paths.insert(format!("{root}/{}", kind.plural()), json!({"get": list}));
     }
-    for subresource in kind.subresources {
+    for subresource in kind.subresources() {
         let item = subresource_item(kind, &definition, *subresource);
         paths.insert(format!("{object}/{}", subresource.name()), item);
     }
@@ -41,12 +41,12 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
 fn common(kind: &Kind, with_name: bool) -> Value {
     let mut parameters = Vec::new();
     if with_name {
-        let mut name = parameter("name", "string", &format!("name of the {}", kind.kind));
+        let mut name = parameter("name", "string", &format!("name of the {}", kind.kind()));
         name["in"] = "path".into();
         name["required"] = true.into();
         parameters.push(name);
     }
-    if kind.namespaced {
+    if kind.namespaced() {
         let description = "object name and auth scope, such as for teams and projects";
         let mut namespace = parameter("namespace", "string", description);
         namespace["in"] = "path".into();

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::kind::{Kind, Subresource};
+use crate::kind::{Gvk, Kind, Subresource};
 use crate::schema::compile::{generate, reference};
 use crate::schema::{ListKind, Merge, is_atomic, rule};
 
@@ -30,7 +30,8 @@ pub(super) fn definition_of<T: JsonSchema>() -> String {
 
 /// The definition name of a kind, and of its list.
 pub(super) fn definition(kind: &Kind) -> String {
-    let (root, _) = generate(kind);
+    let Kind::BuiltIn(built_in) = kind;
+    let (root, _) = generate(built_in);
     reference(&root).unwrap_or_default().to_owned()
 }
 
@@ -59,19 +60,19 @@ pub(super) struct Components(BTreeMap<String, Value>);
 impl Components {
     /// Adds a kind, its list, and what its verbs speak of.
     pub(super) fn add(&mut self, kind: &Kind) {
-        let (root, definitions) = generate(kind);
+        let Kind::BuiltIn(built_in) = kind;
+        let (root, definitions) = generate(built_in);
         self.convert_all(definitions);
         let Some(definition) = reference(&root) else {
             return;
         };
-        let Kind {
+        let Gvk {
             group,
             version,
             kind: name,
-            ..
-        } = *kind;
+        } = kind.gvk();
         let gvk = |kind: &str| json!([{"group": group, "version": version, "kind": kind}]);
-        if kind.review.is_none() {
+        if kind.review().is_none() {
             let list = list_schema(definition, gvk(&kind.list_kind()));
             self.0.insert(format!("{definition}List"), list);
         }
@@ -81,7 +82,7 @@ impl Components {
         self.add_type::<ListMeta>(None);
         self.add_type::<Status>(Some(("", "v1", "Status")));
         self.add_type::<DeleteOptions>(Some((group, version, "DeleteOptions")));
-        for subresource in kind.subresources {
+        for subresource in kind.subresources() {
             match subresource {
                 Subresource::Scale => self.add_type::<Scale>(Some(("autoscaling", "v1", "Scale"))),
                 Subresource::Binding => self.add_type::<Binding>(Some(("", "v1", "Binding"))),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::rules::{Rule, is_atomic, is_by_value, rule};
 use super::{Field, List, Object, Schema};
-use crate::kind::Kind;
+use crate::kind::BuiltIn;
 
 type Objects = BTreeMap<String, Arc<Object>>;
 
@@ -22,7 +22,7 @@ static OBJECTS: Mutex<Objects> = Mutex::new(BTreeMap::new());
 const DEFS: &str = "#/$defs/";
 
 /// The root schema and all definitions of a kind, as schemars generates them.
-pub(crate) fn generate(kind: &Kind) -> (Value, Map<String, Value>) {
+pub(crate) fn generate(kind: &BuiltIn) -> (Value, Map<String, Value>) {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let root = (kind.definition)(&mut generator);
     let definitions = generator.take_definitions(false);
@@ -30,7 +30,7 @@ pub(crate) fn generate(kind: &Kind) -> (Value, Map<String, Value>) {
 }
 
 /// Compiles the schema of a kind. Costly: `Kind::schema` keeps the result.
-pub fn compile(kind: &Kind) -> Schema {
+pub fn compile(kind: &BuiltIn) -> Schema {
     let (root, definitions) = generate(kind);
     let mut objects = OBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut compiler = Compiler {
@@ -166,7 +166,7 @@ mod tests {
             let Schema::Object(object) = kind.schema() else {
                 panic!("{kind:?}")
             };
-            assert_eq!(&*object.name, kind.kind);
+            assert_eq!(&*object.name, kind.kind());
             assert!(object.fields.contains_key("metadata"), "{kind:?}");
         }
     }

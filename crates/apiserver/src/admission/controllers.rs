@@ -24,7 +24,7 @@ pub struct ControllerWrite<'a> {
     /// What it does.
     pub operation: Operation,
     /// The kind, in its stored version.
-    pub kind: &'static Kind,
+    pub kind: Kind,
     /// The part that is write.
     pub subresource: Option<kontiki_api::Subresource>,
     /// Namespace and name, the name as far as it is known.
@@ -61,7 +61,7 @@ impl ControllerWrite<'_> {
 
     fn target(&self) -> Target {
         Target {
-            kind: self.kind,
+            kind: self.kind.clone(),
             namespace: self.namespace.to_owned(),
             name: self.name.to_owned(),
             subresource: self.subresource,

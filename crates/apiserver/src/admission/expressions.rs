@@ -109,8 +109,8 @@ impl<'a> Source<'a> {
         let new = versioned.new.as_deref();
         let namespace = namespace_of(request, new);
         let check = Check {
-            group: request.target.kind.group.to_owned(),
-            resource: request.target.kind.plural.to_owned(),
+            group: request.target.kind.group().to_owned(),
+            resource: request.target.kind.plural().to_owned(),
             subresource: request
                 .target
                 .subresource
@@ -120,7 +120,7 @@ impl<'a> Source<'a> {
             name: name_of(request, new).to_owned(),
             ..Check::default()
         };
-        let found = (with_namespace && request.target.kind.namespaced).then(|| {
+        let found = (with_namespace && request.target.kind.namespaced()).then(|| {
             request
                 .server
                 .store()

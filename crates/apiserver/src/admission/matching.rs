@@ -1,7 +1,7 @@
 //! Whether a webhook or an admission policy is about a request: rules, selectors, equal resources in other versions.
 
 use kontiki_api::selector::{LabelSelector, Lookup};
-use kontiki_api::{Kind, Subresource, kinds};
+use kontiki_api::{Kind, Subresource};
 use kontiki_base::status::Status;
 use serde::Deserialize;
 use serde_json::Value;
@@ -127,12 +127,12 @@ impl Criteria {
         &self,
         request: &Request<'_>,
         new: Option<&Value>,
-    ) -> Result<Option<&'static Kind>, Status> {
+    ) -> Result<Option<Kind>, Status> {
         if self.ruled(&self.excluded, request, new).is_some() {
             return Ok(None);
         }
         let ruled = if self.rules.is_empty() && self.matches_without_rules {
-            Some(request.target.kind)
+            Some(request.target.kind.clone())
         } else {
             self.ruled(&self.rules, request, new)
         };
@@ -141,18 +141,13 @@ impl Criteria {
         Ok(is_selected.then_some(kind))
     }
 
-    fn ruled(
-        &self,
-        rules: &[Rule],
-        request: &Request<'_>,
-        new: Option<&Value>,
-    ) -> Option<&'static Kind> {
+    fn ruled(&self, rules: &[Rule], request: &Request<'_>, new: Option<&Value>) -> Option<Kind> {
         let target = request.target;
-        let matches = |kind: &'static Kind| {
+        let matches = |kind: &Kind| {
             let place = Place {
-                group: kind.group,
-                version: kind.version,
-                resource: kind.plural,
+                group: kind.group(),
+                version: kind.version(),
+                resource: kind.plural(),
                 subresource: target.subresource.map_or("", Subresource::name),
                 namespace: namespace_of(request, new),
                 name: name_of(request, new),
@@ -160,20 +155,17 @@ impl Criteria {
             let mut rules = rules.iter();
             rules.any(|rule| rule.matches(request.operation, &place))
         };
-        if matches(target.kind) {
-            return Some(target.kind);
+        if matches(&target.kind) {
+            return Some(target.kind.clone());
         }
         if !self.is_equivalent {
             return None;
         }
-        let same = |kind: &&&'static Kind| {
-            **kind != target.kind && kind.resource() == target.kind.resource()
-        };
-        kinds::KINDS
+        let served = request.server.kinds();
+        let mut others = served
             .iter()
-            .filter(same)
-            .copied()
-            .find(|kind| matches(kind))
+            .filter(|kind| **kind != target.kind && kind.resource() == target.kind.resource());
+        others.find(|kind| matches(kind)).cloned()
     }
 
     /// Objects of the cluster are in no namespace that could be selected; a namespace is chosen by its own labels.
@@ -185,8 +177,8 @@ impl Criteria {
         if self.namespaces.is_everything() {
             return Ok(true);
         }
-        let kind = request.target.kind;
-        if kind.group.is_empty() && kind.plural == "namespaces" {
+        let kind = &request.target.kind;
+        if kind.group().is_empty() && kind.plural() == "namespaces" {
             let object = if request.target.subresource.is_none() {
                 new.or(request.old)
             } else {
@@ -194,7 +186,7 @@ impl Criteria {
             };
             return Ok(object.is_some_and(|object| self.namespaces.matches(labels(object))));
         }
-        if !kind.namespaced {
+        if !kind.namespaced() {
             return Ok(true);
         }
         let namespace = &request.target.namespace;
@@ -218,8 +210,8 @@ fn labels(object: &Value) -> &Value {
 
 /// Whether webhooks and policies look at such a request at all.
 pub(super) fn is_exempt(request: &Request<'_>) -> bool {
-    let kind = request.target.kind;
-    kind.group == "admissionregistration.k8s.io" && EXEMPT.contains(&kind.plural)
+    let kind = &request.target.kind;
+    kind.group() == "admissionregistration.k8s.io" && EXEMPT.contains(&kind.plural())
 }
 
 /// The name, which a create's URL does not tell.
@@ -235,8 +227,8 @@ pub(super) fn name_of<'a>(request: &'a Request<'_>, new: Option<&'a Value>) -> &
 
 /// The namespace; a namespace lies in itself.
 pub(super) fn namespace_of<'a>(request: &'a Request<'_>, new: Option<&'a Value>) -> &'a str {
-    let kind = request.target.kind;
-    if kind.group.is_empty() && kind.plural == "namespaces" {
+    let kind = &request.target.kind;
+    if kind.group().is_empty() && kind.plural() == "namespaces" {
         name_of(request, new)
     } else {
         &request.target.namespace

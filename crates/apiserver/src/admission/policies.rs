@@ -103,7 +103,7 @@ fn validate(
             let bound = Bound {
                 policy: &policy,
                 binding,
-                kind,
+                kind: kind.clone(),
             };
             match bound.decide(request, new) {
                 Ok(decisions) => bound.act(decisions, &mut denials, effects),
@@ -121,7 +121,7 @@ fn validate(
 struct Bound<'p> {
     policy: &'p Policy,
     binding: &'p Binding,
-    kind: &'static Kind,
+    kind: Kind,
 }
 
 impl Bound<'_> {
@@ -132,7 +132,7 @@ impl Bound<'_> {
             return Ok(Vec::new());
         }
         let params = params::collect(self.policy, self.binding, request)?;
-        let versioned = Versioned::new(request, self.kind, new);
+        let versioned = Versioned::new(request, &self.kind, new);
         let source = Source::new(request, &versioned, true);
         let request_type = admission::request_type();
         let decided = params.iter().map(|params| {

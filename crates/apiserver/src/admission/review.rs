@@ -11,24 +11,24 @@ use crate::versions;
 
 /// The objects of a request in one version.
 pub(super) struct Versioned<'a> {
-    pub(super) kind: &'static Kind,
+    pub(super) kind: Kind,
     pub(super) new: Option<Cow<'a, Value>>,
     pub(super) old: Option<Cow<'a, Value>>,
 }
 
 impl<'a> Versioned<'a> {
     /// The new object is in the stored version; a body of another kind (a Binding) stays as it is.
-    pub(super) fn new(request: &Request<'a>, kind: &'static Kind, new: Option<&'a Value>) -> Self {
+    pub(super) fn new(request: &Request<'a>, kind: &Kind, new: Option<&'a Value>) -> Self {
         let stored = kind.stored();
         let shown = |object: &'a Value| {
-            if object["kind"] == stored.kind && object["apiVersion"] == stored.api_version() {
+            if object["kind"] == stored.kind() && object["apiVersion"] == stored.api_version() {
                 versions::tree(kind, object)
             } else {
                 Cow::Borrowed(object)
             }
         };
         Self {
-            kind,
+            kind: kind.clone(),
             new: new.map(shown),
             old: request.old.map(shown),
         }
@@ -37,7 +37,7 @@ impl<'a> Versioned<'a> {
 
 /// The request without its objects.
 pub(super) fn request_json(request: &Request<'_>, versioned: &Versioned<'_>) -> Map<String, Value> {
-    let (target, kind) = (request.target, versioned.kind);
+    let (target, kind) = (request.target, &versioned.kind);
     let new = versioned.new.as_deref();
     let mut review = Map::new();
     let mut set = |field: &str, value: Value| {
@@ -51,8 +51,8 @@ pub(super) fn request_json(request: &Request<'_>, versioned: &Versioned<'_>) -> 
     };
     set("kind", kind_json(kind, new));
     set("resource", resource_json(kind));
-    set("requestKind", kind_json(target.kind, new));
-    set("requestResource", resource_json(target.kind));
+    set("requestKind", kind_json(&target.kind, new));
+    set("requestResource", resource_json(&target.kind));
     let subresource = target.subresource.map_or("", Subresource::name);
     set("subResource", text(subresource));
     set("requestSubResource", text(subresource));
@@ -69,17 +69,17 @@ pub(super) fn request_json(request: &Request<'_>, versioned: &Versioned<'_>) -> 
 fn kind_json(kind: &Kind, new: Option<&Value>) -> Value {
     let named = new.and_then(|new| Some((new["apiVersion"].as_str()?, new["kind"].as_str()?)));
     let (group, version, kind) = match named {
-        Some((api_version, name)) if name != kind.kind => {
+        Some((api_version, name)) if name != kind.kind() => {
             let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
             (group, version, name)
         }
-        _ => (kind.group, kind.version, kind.kind),
+        _ => (kind.group(), kind.version(), kind.kind()),
     };
     json!({"group": group, "version": version, "kind": kind})
 }
 
 fn resource_json(kind: &Kind) -> Value {
-    json!({"group": kind.group, "version": kind.version, "resource": kind.plural})
+    json!({"group": kind.group(), "version": kind.version(), "resource": kind.plural()})
 }
 
 fn user_json(request: &Request<'_>) -> Value {

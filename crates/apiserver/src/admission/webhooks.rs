@@ -104,9 +104,9 @@ async fn mutate(
             if !effects.reinvocation.is_due(&uid) {
                 continue;
             }
-            let called = hook.call(request, kind, object.as_ref()).await;
+            let called = hook.call(request, &kind, object.as_ref()).await;
             let changed = match settled(hook, called, effects)? {
-                Some(reply) => patch::apply(request, hook, kind, object, &reply)?,
+                Some(reply) => patch::apply(request, hook, &kind, object, &reply)?,
                 None => false,
             };
             effects.reinvocation.called(uid, hook.is_reinvoked, changed);

@@ -27,7 +27,7 @@ pub struct RequestInfo {
 impl ApiServer {
     /// Refuses what the user may not do.
     pub fn authorize_request(&self, context: &Context, info: &RequestInfo) -> Result<(), Status> {
-        self.require(&Attributes {
+        let attributes = Attributes {
             user: &context.user,
             namespace: &info.namespace,
             ask: Ask {
@@ -39,6 +39,7 @@ impl ApiServer {
                 path: None,
             },
             node_name: None,
-        })
+        };
+        self.require(context, &attributes, None)
     }
 }

@@ -24,13 +24,13 @@ pub(super) fn check(
     old: Option<&Value>,
     new: &Value,
 ) -> Result<(), Status> {
-    if target.kind.group != GROUP || context.user.is_in(MASTERS) {
+    if target.kind.group() != GROUP || context.user.is_in(MASTERS) {
         return Ok(());
     }
     if old.is_some_and(|old| changes_only_gc_fields(old, new)) {
         return Ok(());
     }
-    match target.kind.plural {
+    match target.kind.plural() {
         "roles" | "clusterroles" => check_role(server, context, target, old, new),
         _ => check_binding(server, context, target, new),
     }

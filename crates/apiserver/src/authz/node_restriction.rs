@@ -60,7 +60,7 @@ pub(super) fn check(
     let subresource = target
         .subresource
         .map_or("", kontiki_api::Subresource::name);
-    match (target.kind.group, target.kind.plural, subresource) {
+    match (target.kind.group(), target.kind.plural(), subresource) {
         ("", "pods", "") => this.pod(),
         ("", "pods", "status") => this.pod_status(),
         ("", "pods", "eviction") => this.eviction(),

@@ -11,6 +11,7 @@ use kontiki_state::{Object, Op, OpResult, Proposal, Revision, Store};
 use parking_lot::Mutex;
 
 use super::{Operation, Outcome};
+use crate::admission::resource_quota::QUOTAS;
 use crate::backend::Backend;
 use crate::options::{Answer, Context, Written};
 use crate::server::ApiServer;
@@ -24,6 +25,18 @@ pub(super) struct Staged {
     pub(super) ops: Vec<Op>,
     written: Written,
     lane: Option<Lane>,
+}
+
+impl Staged {
+    /// What it and those before it charge to quotas, to go on from.
+    pub(super) fn take_charges(&mut self) -> Vec<Op> {
+        let is_charge = |op: &Op| matches!(op, Op::Update { key, .. } if &*key.resource == QUOTAS);
+        // The first is the operation's own, even if it is about a quota.
+        let further = self.ops.split_off(self.ops.len().min(1));
+        let (charges, kept) = further.into_iter().partition(is_charge);
+        self.ops.extend::<Vec<Op>>(kept);
+        charges
+    }
 }
 
 /// Notes proposals, which then look as if they were committed.
@@ -70,13 +83,14 @@ impl ApiServer {
         &self,
         context: &Context,
         operation: Operation,
+        charged: Vec<Op>,
     ) -> Result<Staged, Status> {
         let noted = Arc::new(Mutex::new((Vec::new(), None)));
         let staging = Staging {
             behind: self.clone(),
             noted: Arc::clone(&noted),
         };
-        let server = self.over(staging);
+        let server = self.over(staging, charged);
         // A dry run too goes all the way to what would be proposed: the transaction is judged as a whole.
         let written = match operation {
             Operation::Create {

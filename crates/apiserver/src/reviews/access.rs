@@ -177,12 +177,12 @@ fn validate_metadata(target: &Target, object: &Value) -> Option<FieldError> {
     let fields = object["metadata"].as_object()?;
     let may_have = |field: &str| {
         matches!(field, "managedFields" | "creationTimestamp")
-            || (field == "namespace" && target.kind.namespaced)
+            || (field == "namespace" && target.kind.namespaced())
     };
     let is_empty = fields
         .iter()
         .all(|(field, value)| may_have(field) || value.is_null());
-    let detail = if target.kind.namespaced {
+    let detail = if target.kind.namespaced() {
         "must be empty except for namespace"
     } else {
         "must be empty"
@@ -194,6 +194,6 @@ fn refuse(target: &Target, object: &Value, errors: &[FieldError]) -> Result<(), 
     if errors.is_empty() {
         return Ok(());
     }
-    let (group, kind) = (target.kind.group, target.kind.kind);
+    let (group, kind) = (target.kind.group(), target.kind.kind());
     Err(invalid_status(group, kind, Meta::of(object).name(), errors))
 }

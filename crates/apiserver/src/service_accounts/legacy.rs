@@ -46,7 +46,7 @@ impl ApiServer {
         target: &Target,
         secret: &mut Value,
     ) -> Result<(), Status> {
-        let is_ours = target.kind.group.is_empty() && target.kind.plural == "secrets";
+        let is_ours = target.kind.group().is_empty() && target.kind.plural() == "secrets";
         if !is_ours || secret["type"] != SERVICE_ACCOUNT_TOKEN {
             return Ok(());
         }

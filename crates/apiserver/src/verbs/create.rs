@@ -19,8 +19,11 @@ use crate::services;
 use crate::versions;
 use crate::write::{Draft, field_manager, generated_name, namespace_check, refusal};
 
-/// Attempts to find a generated name that is free, or an address; upstream's `maxNameGenerationCreateAttempts`.
+/// Attempts to find a generated name that is free; upstream's `maxNameGenerationCreateAttempts`.
 const ATTEMPTS: usize = 8;
+/// Attempts against others who take addresses, or count against the same quotas by way of other replicas.
+const RACES: usize = 64;
+const _: () = assert!(ATTEMPTS < RACES);
 
 impl ApiServer {
     /// Creates an object; also POST to a subresource (binding, eviction).
@@ -32,6 +35,7 @@ impl ApiServer {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         self.authorize(context, "create", target)?;
+        context.audit.sends(&body.value);
         match target.subresource {
             None => {}
             Some(Subresource::Binding) => return self.bind(context, target, body, options).await,
@@ -44,11 +48,11 @@ impl ApiServer {
                 return Err(Status::new(Reason::MethodNotAllowed, message));
             }
         }
-        if let Some(review) = target.kind.review {
+        if let Some(review) = target.kind.review() {
             return self.review(context, target, review, body, options);
         }
         let mut warnings = Vec::new();
-        let mut object = decode(target.kind, body, options.field_validation, &mut warnings)?;
+        let mut object = decode(&target.kind, body, options.field_validation, &mut warnings)?;
         match_namespace(target, &mut object)?;
         target.kind.default(&mut object);
         let (manager, now) = (field_manager(context, options)?, self.now_text());
@@ -59,7 +63,7 @@ impl ApiServer {
             .create_object(context, target, object, options.dry_run, &mut warnings)
             .await?;
         Ok(Written {
-            object: versions::answer(target.kind, answer),
+            object: versions::answer(&target.kind, answer),
             created: true,
             accepted: false,
             warnings,
@@ -90,7 +94,7 @@ impl ApiServer {
             old: None,
             dry_run,
         };
-        let mut effects = Effects::default();
+        let mut effects = Effects::of_request(&request);
         request.mutate(&mut object, &mut effects).await?;
         warnings.append(&mut effects.warnings);
         self.identify(&mut object);
@@ -98,8 +102,9 @@ impl ApiServer {
         warnings.extend(target.kind.warnings(&object, None));
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
-        let chooses = generates || services::is_service(target.kind);
-        for _ in 0..ATTEMPTS {
+        let chooses = generates || services::is_service(&target.kind);
+        let mut n_taken = 0;
+        for _ in 0..RACES {
             // Only what is chosen here, or counted elsewhere, has another attempt.
             let mut attempt = if chooses {
                 object.clone()
@@ -112,12 +117,12 @@ impl ApiServer {
             }
             // Not earlier: a Job's labels carry its uid and its name.
             target.kind.prepare_create(&mut attempt);
-            let claims = services::allocate(self, target.kind, None, &mut attempt)?;
+            let claims = services::allocate(self, &target.kind, None, &mut attempt)?;
             let errors = target.kind.validate(&attempt, None);
             if !errors.is_empty() {
                 return Err(target.kind.invalid(&attempt, &errors));
             }
-            let mut effects = Effects::default();
+            let mut effects = Effects::of_request(&request);
             request.validate(Some(&attempt), &mut effects).await?;
             warnings.append(&mut effects.warnings);
             if !effects.ops.is_empty() && !chooses {
@@ -125,14 +130,14 @@ impl ApiServer {
             }
             self.fill_token_secret(context, target, &mut attempt)
                 .await?;
-            let draft = Draft::new(target.kind, attempt)?;
+            let draft = Draft::new(&target.kind, attempt)?;
             let named = Target {
                 name: draft.key.name.to_string(),
                 ..target.clone()
             };
             if dry_run {
                 return match self.find(&named) {
-                    Some(_) => Err(already_exists(target.kind, &named.name)),
+                    Some(_) => Err(already_exists(&target.kind, &named.name)),
                     None => Ok(draft.rendered(None)),
                 };
             }
@@ -144,26 +149,31 @@ impl ApiServer {
                 done @ OpResult::Done { .. } => {
                     return Ok(Answer::Object(draft.stored(&done, None)));
                 }
-                OpResult::AlreadyExists { .. } if generates => {}
+                OpResult::AlreadyExists { .. } if generates => {
+                    n_taken += 1;
+                    if n_taken == ATTEMPTS {
+                        break;
+                    }
+                }
                 // What was counted or an address was taken meanwhile: the next round sees it, and refuses it if it was
                 // asked for.
                 OpResult::Aborted => self.read_barrier(context).await?,
-                refused => return Err(refusal(target.kind, &named.name, &refused)),
+                refused => return Err(refusal(&target.kind, &named.name, &refused)),
             }
         }
         if !generates {
-            return Err(conflict(target.kind, &base, MODIFIED));
+            return Err(conflict(&target.kind, &base, MODIFIED));
         }
-        let mut status = already_exists(target.kind, &base);
+        let mut status = already_exists(&target.kind, &base);
         status
             .message
             .push_str(", the server was not able to generate a unique name for the object");
         Err(status)
     }
 
-    /// What the transaction would find out, for a dry run.
-    fn check_namespace_here(&self, target: &Target) -> Result<(), Status> {
-        if !target.kind.namespaced {
+    /// What the transaction would find out, for a dry run and for who waits for something in the namespace.
+    pub(crate) fn check_namespace_here(&self, target: &Target) -> Result<(), Status> {
+        if !target.kind.namespaced() {
             return Ok(());
         }
         match self

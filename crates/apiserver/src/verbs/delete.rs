@@ -38,6 +38,9 @@ const RETURNS_OBJECT: &[&str] = &[
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
+/// Has a last word on a deletion: changes the object that is to go, and adds operations that belong to it.
+pub(crate) type Judge<'a> = &'a (dyn Fn(&mut Value) -> Result<Vec<Op>, Status> + Sync);
+
 impl ApiServer {
     /// Deletes an object.
     pub async fn delete(
@@ -53,7 +56,7 @@ impl ApiServer {
         }
         let written = self.delete_unchecked(context, target, options).await?;
         Ok(Written {
-            object: versions::answer(target.kind, written.object),
+            object: versions::answer(&target.kind, written.object),
             ..written
         })
     }
@@ -82,7 +85,7 @@ impl ApiServer {
                 deleted => drop(deleted?),
             }
         }
-        Ok(versions::page(target.kind, page))
+        Ok(versions::page(&target.kind, page))
     }
 
     pub(crate) async fn delete_unchecked(
@@ -91,12 +94,25 @@ impl ApiServer {
         target: &Target,
         options: &DeleteOptions,
     ) -> Result<Written, Status> {
+        self.delete_if(context, target, options, None).await
+    }
+
+    /// Deletes once `judge` agrees. It is asked anew in each round; what it changes and adds is one transaction with the
+    /// deletion. It stands in for the admission of deletions.
+    pub(crate) async fn delete_if(
+        &self,
+        context: &Context,
+        target: &Target,
+        options: &DeleteOptions,
+        judge: Option<Judge<'_>>,
+    ) -> Result<Written, Status> {
         if let Some(revision) = &options.resource_version {
             self.catch_up(revision).await;
         }
         for _ in 0..limits::UPDATE_RETRIES {
             let object = self.current(context, target).await?;
             let old = object.value();
+            check_preconditions(target, options, &object)?;
             let request = Request {
                 server: self,
                 context,
@@ -105,16 +121,23 @@ impl ApiServer {
                 old: Some(&old),
                 dry_run: options.dry_run,
             };
-            let mut effects = Effects::default();
-            request.validate(None, &mut effects).await?;
-            check_preconditions(target, options, &object)?;
-            let outcome = match self.marked(target, options, &old)? {
+            let mut effects = Effects::of_request(&request);
+            let mut base = old.clone();
+            match judge {
+                Some(judge) => effects.ops = judge(&mut base)?,
+                None => request.validate(None, &mut effects).await?,
+            }
+            let marked = match self.marked(target, options, &base)? {
+                Marked::Unchanged if base != old => Marked::Pending(base),
+                marked => marked,
+            };
+            let outcome = match marked {
                 Marked::Gone => {
                     self.remove(context, target, options, &object, effects.ops)
                         .await?
                 }
                 Marked::Pending(value) if options.dry_run => {
-                    let draft = Draft::new(target.kind, value)?;
+                    let draft = Draft::new(&target.kind, value)?;
                     Some(pending(draft.rendered(Some(object.revision)), options))
                 }
                 Marked::Pending(value) => {
@@ -133,7 +156,7 @@ impl ApiServer {
             }
             self.read_barrier(context).await?;
         }
-        Err(conflict(target.kind, &target.name, MODIFIED))
+        Err(conflict(&target.kind, &target.name, MODIFIED))
     }
 
     /// What the options make of the object.
@@ -164,7 +187,7 @@ impl ApiServer {
         set_propagation(&mut new, options.propagation);
         let now_ms = self.now_unix_ms();
         let meta = Meta::of(old);
-        let grace = if target.kind.graceful_delete {
+        let grace = if target.kind.graceful_delete() {
             pod_grace(old, options)
         } else {
             0
@@ -175,7 +198,7 @@ impl ApiServer {
         // A second delete may only shorten the grace period of the first.
         if meta.is_deleting() {
             if let Some(pending) =
-                pending.filter(|pending| target.kind.graceful_delete && grace < *pending)
+                pending.filter(|pending| target.kind.graceful_delete() && grace < *pending)
             {
                 let end = time::parse(meta.text("deletionTimestamp")).unwrap_or(now_ms);
                 let start = end.saturating_sub(pending.max(0) as u64 * 1000);
@@ -183,8 +206,8 @@ impl ApiServer {
             }
         } else {
             set_deletion(&mut new, now_ms + grace.max(0) as u64 * 1000, grace);
-            count_deletion(&mut new, target.kind.counts_generation);
-            if target.kind.kind == "Namespace" {
+            count_deletion(&mut new, target.kind.counts_generation());
+            if target.kind.kind() == "Namespace" {
                 new["status"]["phase"] = json!("Terminating");
             }
         }
@@ -207,7 +230,7 @@ impl ApiServer {
         value: Value,
         extra: Vec<Op>,
     ) -> Result<Option<Written>, Status> {
-        let draft = Draft::new(target.kind, value)?;
+        let draft = Draft::new(&target.kind, value)?;
         let mut ops = vec![draft.update(object.revision)];
         ops.extend(extra);
         match self.commit(context, target, ops).await? {
@@ -216,7 +239,7 @@ impl ApiServer {
                 Ok(Some(pending(Answer::Object(stored), options)))
             }
             OpResult::Conflict { .. } | OpResult::Aborted => Ok(None),
-            refused => Err(refusal(target.kind, &target.name, &refused)),
+            refused => Err(refusal(&target.kind, &target.name, &refused)),
         }
     }
 
@@ -237,13 +260,13 @@ impl ApiServer {
             key: object.key.clone(),
             pre,
         }];
-        ops.extend(services::release_all(self, target.kind, &old));
+        ops.extend(services::release_all(self, &target.kind, &old));
         ops.extend(extra);
         match self.commit(context, target, ops).await? {
             OpResult::Done { .. } => Ok(Some(written(deleted(target, old), Vec::new()))),
             OpResult::Conflict { .. } | OpResult::Aborted => Ok(None),
             OpResult::NotFound => Err(not_found(target)),
-            refused => Err(refusal(target.kind, &target.name, &refused)),
+            refused => Err(refusal(&target.kind, &target.name, &refused)),
         }
     }
 }
@@ -269,16 +292,16 @@ fn pending(object: Answer, options: &DeleteOptions) -> Written {
 }
 
 fn deleted(target: &Target, old: Value) -> Answer {
-    if RETURNS_OBJECT.contains(&target.kind.kind) {
+    if RETURNS_OBJECT.contains(&target.kind.kind()) {
         return Answer::Rendered(old);
     }
     let mut details = json!({
         "name": target.name,
-        "kind": target.kind.plural,
+        "kind": target.kind.plural(),
         "uid": Meta::of(&old).uid(),
     });
-    if !target.kind.group.is_empty() {
-        details["group"] = json!(target.kind.group);
+    if !target.kind.group().is_empty() {
+        details["group"] = json!(target.kind.group());
     }
     Answer::Rendered(success(Some(details)))
 }
@@ -308,7 +331,7 @@ fn check_preconditions(
              deleted and then recreated",
             object.header.uid
         );
-        return Err(conflict(target.kind, &target.name, &why));
+        return Err(conflict(&target.kind, &target.name, &why));
     }
     let stored = object.revision.to_string();
     if let Some(sent) = options
@@ -320,7 +343,7 @@ fn check_preconditions(
             "the ResourceVersion in the precondition ({sent}) does not match the ResourceVersion in record ({stored}). \
              The object might have been modified"
         );
-        return Err(conflict(target.kind, &target.name, &why));
+        return Err(conflict(&target.kind, &target.name, &why));
     }
     Ok(())
 }

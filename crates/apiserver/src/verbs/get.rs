@@ -30,9 +30,9 @@ impl ApiServer {
         let object = self.find(target).or_else(|| self.node_lease(target));
         let object = object.ok_or_else(|| not_found(target))?;
         match target.subresource {
-            Some(Subresource::Scale) => Ok(Answer::Rendered(scale::of(target.kind, &object)?)),
+            Some(Subresource::Scale) => Ok(Answer::Rendered(scale::of(&target.kind, &object)?)),
             _ => {
-                let object = versions::object(target.kind, object);
+                let object = versions::object(&target.kind, object);
                 Ok(Answer::Object(self.with_heartbeat(object)))
             }
         }

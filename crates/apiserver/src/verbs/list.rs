@@ -33,7 +33,7 @@ impl ApiServer {
     ) -> Result<Page, Status> {
         self.authorize_selection(context, "list", target, options.field_selector.as_deref())?;
         let page = self.list_unchecked(context, target, options).await?;
-        Ok(versions::page(target.kind, page))
+        Ok(versions::page(&target.kind, page))
     }
 
     /// `list` for a verb that has its own authorization; items as they are stored.

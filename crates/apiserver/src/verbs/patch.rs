@@ -27,6 +27,7 @@ impl ApiServer {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         self.authorize(context, "patch", target)?;
+        context.audit.sends(&body.value);
         if target.subresource == Some(Subresource::Scale) {
             return self
                 .patch_scale(context, target, patch, body, options)
@@ -45,7 +46,7 @@ impl ApiServer {
         }
         let modified = self
             .modify(context, target, options.dry_run, |old, _| {
-                let mut new = versions::tree(target.kind, old).into_owned();
+                let mut new = versions::tree(&target.kind, old).into_owned();
                 apply_patch(target, patch, &mut new, &body.value)?;
                 let mut warnings = Vec::new();
                 let new = self.redecode(target, new, &body.duplicates, options, &mut warnings)?;
@@ -57,7 +58,7 @@ impl ApiServer {
                 })
             })
             .await?;
-        let answer = versions::answer(target.kind, modified.answer);
+        let answer = versions::answer(&target.kind, modified.answer);
         Ok(written(answer, deduplicated(modified.warnings)))
     }
 
@@ -87,8 +88,8 @@ impl ApiServer {
                 ..Details::default()
             })
         };
-        check_type(target.kind, &mut new)?;
-        let strict = strict_errors(target.kind, &mut new, duplicates).map_err(&invalid)?;
+        check_type(&target.kind, &mut new)?;
+        let strict = strict_errors(&target.kind, &mut new, duplicates).map_err(&invalid)?;
         report(strict, options.field_validation, warnings).map_err(&invalid)?;
         match_namespace(target, &mut new)?;
         match_name(target, &mut new)?;
@@ -118,7 +119,7 @@ impl ApiServer {
                 {
                     Err(status) if status.reason == Reason::AlreadyExists => continue,
                     created => {
-                        let object = versions::answer(target.kind, created?);
+                        let object = versions::answer(&target.kind, created?);
                         let created = true;
                         return Ok(Written {
                             object,
@@ -132,7 +133,7 @@ impl ApiServer {
             let modified = self
                 .modify(context, target, options.dry_run, |old, _| {
                     let writer = self.writer(target, &manager, &now);
-                    let live = versions::tree(target.kind, old);
+                    let live = versions::tree(&target.kind, old);
                     let mut new = writer.apply(Some(&live), &config, force)?;
                     target.kind.default(&mut new);
                     Ok(Change {
@@ -142,7 +143,7 @@ impl ApiServer {
                 })
                 .await?;
             warnings.extend(modified.warnings);
-            let answer = versions::answer(target.kind, modified.answer);
+            let answer = versions::answer(&target.kind, modified.answer);
             return Ok(written(answer, deduplicated(warnings)));
         }
     }
@@ -162,7 +163,7 @@ impl ApiServer {
             let why = format!(
                 "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             );
-            return Err(crate::errors::conflict(target.kind, &target.name, &why));
+            return Err(crate::errors::conflict(&target.kind, &target.name, &why));
         }
         let now = self.now_text();
         let mut new = self
@@ -186,21 +187,21 @@ impl ApiServer {
         if !config.is_object() {
             return Err(Status::bad_request("error decoding patch: not an object"));
         }
-        check_type(target.kind, &mut config)?;
+        check_type(&target.kind, &mut config)?;
         if config
             .pointer("/metadata/managedFields")
             .is_some_and(|entries| !entries.is_null())
         {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        let kind = target.kind;
+        let kind = &target.kind;
         let broken = |why: &str| {
             Status::internal(format!(
                 "failed to create typed patch object ({}/{}; {}, Kind={}): {why}",
                 target.namespace,
                 target.name,
                 kind.api_version(),
-                kind.kind
+                kind.kind()
             ))
         };
         let unknown = strict_errors(kind, &mut config, &[]).map_err(|why| broken(&why))?;

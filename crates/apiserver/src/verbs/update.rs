@@ -7,6 +7,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::Op;
 use serde_json::Value;
 
+use crate::admission::resource_quota::Turn;
 use crate::admission::{self, Effects, Request};
 use crate::authz::content::Operation;
 use crate::body::Body;
@@ -29,18 +30,19 @@ impl ApiServer {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         self.authorize(context, "update", target)?;
+        context.audit.sends(&body.value);
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(context, target, body, options).await;
         }
         let mut warnings = Vec::new();
-        let mut object = decode(target.kind, body, options.field_validation, &mut warnings)?;
+        let mut object = decode(&target.kind, body, options.field_validation, &mut warnings)?;
         match_namespace(target, &mut object)?;
         match_name(target, &mut object)?;
         target.kind.default(&mut object);
         let (manager, now) = (field_manager(context, options)?, self.now_text());
         self.catch_up(Meta::of(&object).resource_version()).await;
         if target.subresource.is_none()
-            && target.kind.create_on_update
+            && target.kind.create_on_update()
             && let Some(created) = self
                 .create_by_update(context, target, &object, &manager, options, &mut warnings)
                 .await?
@@ -54,8 +56,8 @@ impl ApiServer {
         let is_pinned = !Meta::of(&object).resource_version().is_empty();
         let modified = self
             .modify(context, target, options.dry_run, |_, _| {
-                if !is_pinned && !target.kind.unconditional_update {
-                    return Err(unconditional(target.kind, &target.name));
+                if !is_pinned && !target.kind.unconditional_update() {
+                    return Err(unconditional(&target.kind, &target.name));
                 }
                 Ok(Change {
                     writer: Some(self.writer(target, &manager, &now)),
@@ -65,7 +67,7 @@ impl ApiServer {
             })
             .await?;
         warnings.extend(modified.warnings);
-        let answer = versions::answer(target.kind, modified.answer);
+        let answer = versions::answer(&target.kind, modified.answer);
         Ok(written(answer, deduplicated(warnings)))
     }
 
@@ -95,7 +97,7 @@ impl ApiServer {
         match created {
             // Someone was faster: there is something to update now.
             Err(status) if status.reason == Reason::AlreadyExists => Ok(None),
-            created => Ok(Some(versions::answer(target.kind, created?))),
+            created => Ok(Some(versions::answer(&target.kind, created?))),
         }
     }
 
@@ -108,13 +110,14 @@ impl ApiServer {
         old: &Value,
         change: Change<'_>,
     ) -> Result<Admitted, Status> {
-        let kind = target.kind;
+        let kind = &target.kind;
         let (mut new, mut warnings) = (change.value, change.warnings);
         if change.is_admitted {
             return Ok(Admitted {
                 value: new,
                 ops: Vec::new(),
                 warnings,
+                _turn: None,
             });
         }
         check_identity(target, old, &new)?;
@@ -134,7 +137,7 @@ impl ApiServer {
             old: Some(old),
             dry_run,
         };
-        let mut effects = Effects::default();
+        let mut effects = Effects::of_request(&request);
         request.mutate(&mut new, &mut effects).await?;
         self.authorize_content(context, target, Operation::Update(old, &new))?;
         let errors = match target.subresource {
@@ -167,6 +170,7 @@ impl ApiServer {
             value: new,
             ops: effects.ops,
             warnings,
+            _turn: effects.turn,
         })
     }
 }
@@ -179,6 +183,8 @@ pub(crate) struct Admitted {
     pub(crate) ops: Vec<Op>,
     /// For the client's eyes.
     pub(crate) warnings: Vec<String>,
+    /// The change's turn among those that count against the same quotas; held until it is committed.
+    pub(crate) _turn: Option<Turn>,
 }
 
 /// Some kinds are not overwritten by who has not seen them.
@@ -186,7 +192,7 @@ fn unconditional(kind: &Kind, name: &str) -> Status {
     let detail = "must be specified for an update";
     let error = FieldError::invalid("metadata.resourceVersion", 0, detail);
     // Upstream has the resource where the kind belongs.
-    invalid_status(kind.group, kind.plural, name, &[error])
+    invalid_status(kind.group(), kind.plural(), name, &[error])
 }
 
 /// A body that names a uid means that very object.
@@ -200,13 +206,13 @@ fn check_identity(target: &Target, old: &Value, new: &Value) -> Result<(), Statu
          Precondition failed: UID in precondition: {sent}, UID in object meta: {stored}",
         registry_key(target)
     );
-    Err(conflict(target.kind, &target.name, &why))
+    Err(conflict(&target.kind, &target.name, &why))
 }
 
 fn registry_key(target: &Target) -> String {
     let parts = [
         "/registry",
-        target.kind.plural,
+        target.kind.plural(),
         &target.namespace,
         &target.name,
     ];

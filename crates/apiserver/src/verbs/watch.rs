@@ -85,11 +85,11 @@ impl ApiServer {
             timeout,
         };
         let events = stream(place, follow, cursor, plan);
-        let kind = target.kind;
+        let kind = target.kind.clone();
         if kind.is_stored() {
             return Ok(Box::pin(events));
         }
-        let shown = events.map(move |event| event.map(|event| versions::event(kind, event)));
+        let shown = events.map(move |event| event.map(|event| versions::event(&kind, event)));
         Ok(Box::pin(shown))
     }
 }

@@ -1,8 +1,8 @@
 //! Admission that looks beyond the object: priorities, default classes, who asks for a certificate.
 
 use kontiki_api::Subresource;
-use kontiki_apiserver::DeleteOptions;
-use kontiki_apiserver::testing::{self, admin, collection, create, object, pod};
+use kontiki_apiserver::testing::{self, admin, collection, create, jane, object, pod};
+use kontiki_apiserver::{Body, DeleteOptions, WriteOptions};
 use kontiki_base::status::Reason;
 use serde_json::{Value, json};
 
@@ -118,4 +118,84 @@ async fn a_certificate_request_is_approved_and_answered_by_subresources() {
     let labelled = put(&server, &target, plain).await.unwrap();
     assert_eq!(labelled["status"], approved["status"]);
     assert_eq!(get(&server, &approval).await.unwrap(), labelled);
+}
+
+#[tokio::test]
+async fn approving_and_signing_need_the_right_to_the_signer() {
+    let server = testing::server().await;
+    let requests = "certificatesigningrequests.certificates.k8s.io";
+    let spec = json!({
+        "request": REQUEST,
+        "signerName": "kubernetes.io/kubelet-serving",
+        "usages": ["digital signature", "server auth"],
+    });
+    create(
+        &server,
+        requests,
+        "",
+        json!({"metadata": {"name": "n1"}, "spec": spec}),
+    )
+    .await;
+    let rights = "rbac.authorization.k8s.io";
+    let grant = async |name: &str, rules: serde_json::Value| {
+        let role = json!({"metadata": {"name": name}, "rules": rules});
+        create(&server, &format!("clusterroles.{rights}"), "", role).await;
+        let binding = json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": rights, "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": rights, "kind": "User", "name": "jane"}],
+        });
+        create(
+            &server,
+            &format!("clusterrolebindings.{rights}"),
+            "",
+            binding,
+        )
+        .await;
+    };
+    let group = ["certificates.k8s.io"];
+    let parts = [
+        "certificatesigningrequests/approval",
+        "certificatesigningrequests/status",
+    ];
+    grant(
+        "change",
+        json!([{"apiGroups": group, "resources": parts, "verbs": ["update"]}]),
+    )
+    .await;
+
+    let change = async |part: Subresource, word: &str| {
+        let target = object(requests, "", "n1").with(part);
+        let mut new = get(&server, &object(requests, "", "n1")).await.unwrap();
+        let mut conditions = new["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions.push(json!({"type": word, "status": "True", "reason": "X"}));
+        new["status"] = json!({"conditions": conditions});
+        let options = WriteOptions::default();
+        let updated = server
+            .update(&jane(), &target, Body::from(new), &options)
+            .await;
+        updated.err().map(|status| status.message)
+    };
+    let refused = |verb: &str| {
+        Some(format!(
+            "certificatesigningrequests.certificates.k8s.io \"n1\" is forbidden: user not permitted to {verb} requests \
+             with signerName \"kubernetes.io/kubelet-serving\""
+        ))
+    };
+    assert_eq!(
+        change(Subresource::Approval, "Approved").await,
+        refused("approve")
+    );
+    assert_eq!(change(Subresource::Status, "Failed").await, refused("sign"));
+    let signers = json!([
+        {"apiGroups": group, "resources": ["signers"], "verbs": ["approve"], "resourceNames": ["kubernetes.io/*"]},
+        {"apiGroups": group, "resources": ["signers"], "verbs": ["sign"],
+            "resourceNames": ["kubernetes.io/kubelet-serving"]},
+    ]);
+    grant("signers", signers).await;
+    assert_eq!(change(Subresource::Approval, "Approved").await, None);
+    assert_eq!(change(Subresource::Status, "Failed").await, None);
 }

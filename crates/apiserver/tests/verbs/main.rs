@@ -3,15 +3,19 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
 mod access;
+mod accounts;
 mod admitting;
 mod applying;
 mod batches;
 mod creating;
 mod deleting;
+mod evicting;
 mod listing;
 mod nodes;
 mod patching;
 mod pods;
+mod policies;
+mod quotas;
 mod rights;
 mod services;
 mod tokens;

@@ -44,9 +44,9 @@ async fn world() -> ApiServer {
         pod["spec"]["nodeName"] = format!("n{n}").into();
         pod["spec"]["serviceAccountName"] = format!("a{n}").into();
         pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": format!("s{n}")}}]);
-        create(&server, "pods", "default", pod).await;
         let account = json!({"metadata": {"name": format!("a{n}")}});
         create(&server, "serviceaccounts", "default", account).await;
+        create(&server, "pods", "default", pod).await;
     }
     server
 }

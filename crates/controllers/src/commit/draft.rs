@@ -77,7 +77,7 @@ pub fn draft(
         } = &mut write
         {
             let kind = by_resource(resource);
-            let Some(kind) = kind.filter(|kind| !kind.namespaced || has_home(snapshot, object))
+            let Some(kind) = kind.filter(|kind| !kind.namespaced() || has_home(snapshot, object))
             else {
                 continue;
             };
@@ -108,7 +108,7 @@ fn create(
 ) -> Result<(), String> {
     let kind = writer.kind();
     object["apiVersion"] = json!(kind.api_version());
-    object["kind"] = json!(kind.kind);
+    object["kind"] = json!(kind.kind());
     kind.default(object);
     writer.update(None, object);
     let (uid, suffix) = (stamp.uid(), stamp.suffix());

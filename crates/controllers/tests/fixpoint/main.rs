@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod certificates;
+mod disruption;
 mod owners;
 mod world;
 
@@ -360,4 +362,36 @@ fn pods_of_an_unknown_priority_class_are_refused_until_there_is_one() {
     world.create("priorityclasses.scheduling.k8s.io", class);
     world.settle();
     assert_eq!(world.list("pods", "default")[0]["spec"]["priority"], 1000);
+}
+
+#[test]
+fn quotas_tell_what_is_used_of_them() {
+    let mut world = with_node();
+    let quota = |hard: Value| json!({"metadata": {"name": "q", "namespace": "default"}, "spec": {"hard": hard}});
+    let hard = json!({"pods": "5", "count/replicasets.apps": "4", "services": "3", "limits.memory": "1Gi"});
+    world.create("resourcequotas", quota(hard.clone()));
+    world.create("deployments.apps", deployment("web", 3, "v1"));
+    world.settle();
+    let status =
+        |world: &World| world.get("resourcequotas", "default", "q").unwrap()["status"].clone();
+    let used =
+        json!({"pods": "3", "count/replicasets.apps": "1", "services": "0", "limits.memory": "0"});
+    assert_eq!(status(&world), json!({"hard": hard, "used": used}));
+    world.edit("deployments.apps", "default", "web", |web| {
+        web["spec"]["replicas"] = json!(1)
+    });
+    world.edit("resourcequotas", "default", "q", |quota| {
+        quota["spec"]["hard"] = json!({"pods": "2"});
+    });
+    world.settle();
+    assert_eq!(
+        status(&world),
+        json!({"hard": {"pods": "2"}, "used": {"pods": "1"}})
+    );
+    // Scoped quotas count what they are about only.
+    world.edit("resourcequotas", "default", "q", |quota| {
+        quota["spec"]["scopes"] = json!(["NotBestEffort"]);
+    });
+    world.settle();
+    assert_eq!(status(&world)["used"], json!({"pods": "0"}));
 }

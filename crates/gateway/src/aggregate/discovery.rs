@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 /// The groups that only other servers serve, in order, each with its versions.
 fn groups(api: &ApiServer) -> Vec<(String, Vec<Delegation>)> {
-    let own = kontiki_api::discovery::group_versions();
+    let own = api.kinds();
     let mut groups: Vec<(String, Vec<Delegation>)> = Vec::new();
     for delegation in api.delegations() {
-        if own.iter().any(|(group, _)| *group == delegation.group) {
+        if own.has_group(&delegation.group) {
             continue;
         }
         match groups

@@ -47,7 +47,7 @@ impl Entry {
 
 impl Encoded {
     /// An object of an event in its envelope.
-    pub fn object(&self, object: &Object, shaper: Shaper) -> Result<Bytes, Status> {
+    pub fn object(&self, object: &Object, shaper: &Shaper) -> Result<Bytes, Status> {
         let stored = object.bytes.clone();
         let is_whole = shaper.shape == Shape::Object;
         let key = (stored.as_ptr().addr(), object.revision, is_whole);

@@ -38,6 +38,12 @@ pub struct Args {
     /// Join token of role server
     #[arg(long)]
     token: Option<String>,
+    /// What the audit log records: an audit.k8s.io/v1 Policy
+    #[arg(long, requires = "audit_log_file")]
+    audit_policy_file: Option<PathBuf>,
+    /// Where the audit log is written
+    #[arg(long)]
+    audit_log_file: Option<PathBuf>,
     /// Log filter
     #[arg(long)]
     log: Option<String>,
@@ -68,6 +74,8 @@ fn merge(args: Args) -> Result<ServerConfig> {
         advertise_peer,
         log
     );
+    config.audit_policy_file = args.audit_policy_file.or(config.audit_policy_file);
+    config.audit_log_file = args.audit_log_file.or(config.audit_log_file);
     if let (Some(endpoint), Some(token)) = (args.join, args.token) {
         config.join = Some(JoinConfig {
             endpoint,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use kontiki_api::Subresource;
 use kontiki_api::meta::Meta;
-use kontiki_api::{Subresource, by_resource};
 use kontiki_apiserver::ApiServer;
 use kontiki_apiserver::admission::{ControllerWrite, Operation};
 use kontiki_controller_manager::Admission;
@@ -17,7 +17,7 @@ pub(super) struct ByApiServer(pub(super) ApiServer);
 
 impl Admission for ByApiServer {
     fn handles(&self, controller: &str, write: &Write) -> bool {
-        about(controller, write).is_some_and(|write| self.0.admits(&write))
+        about(&self.0, controller, write).is_some_and(|write| self.0.admits(&write))
     }
 
     fn admit<'a>(
@@ -32,7 +32,7 @@ impl Admission for ByApiServer {
             let old = stored(write).and_then(|key| self.0.store().snapshot().get(key));
             let old: Option<Arc<Value>> = old.and_then(|object| object.typed().ok());
             let mut new = object_of(write).map(std::mem::take);
-            let admitted = match about(controller, write) {
+            let admitted = match about(&self.0, controller, write) {
                 Some(about) => {
                     let about = ControllerWrite {
                         namespace: &namespace,
@@ -80,7 +80,11 @@ fn stored(write: &Write) -> Option<&Key> {
 }
 
 /// The write in the API's words; none for an unknown resource.
-fn about<'a>(controller: &'a str, write: &'a Write) -> Option<ControllerWrite<'a>> {
+fn about<'a>(
+    api: &ApiServer,
+    controller: &'a str,
+    write: &'a Write,
+) -> Option<ControllerWrite<'a>> {
     let (operation, resource, subresource) = match write {
         Write::Create { resource, .. } => (Operation::Create, resource, None),
         Write::Update {
@@ -95,7 +99,7 @@ fn about<'a>(controller: &'a str, write: &'a Write) -> Option<ControllerWrite<'a
     Some(ControllerWrite {
         controller,
         operation,
-        kind: by_resource(resource)?,
+        kind: api.kinds().by_resource(resource)?.clone(),
         subresource,
         namespace,
         name,

@@ -4,6 +4,7 @@ mod joins;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -18,7 +19,7 @@ pub use joins::Joins;
 /// The authorities of the cluster.
 pub struct Authorities {
     /// Signs the gateway, users and nodes.
-    pub api: Authority,
+    pub api: Arc<Authority>,
     /// Signs replicas.
     pub peers: Authority,
     /// Signs what replicas show to aggregated API servers.
@@ -33,7 +34,7 @@ impl Authorities {
     /// administrator's kubeconfig.
     pub fn load(config: &ServerConfig, _identity: &Identity) -> Result<Self> {
         let dir = config.data_dir.join("pki");
-        let api = Authority::load_or_generate(&dir, "api-ca", API_CA_NAME)?;
+        let api = Arc::new(Authority::load_or_generate(&dir, "api-ca", API_CA_NAME)?);
         let peers = Authority::load_or_generate(&dir, "peer-ca", PEER_CA_NAME)?;
         let front_proxy = Authority::load_or_generate(&dir, "front-proxy-ca", FRONT_PROXY_CA_NAME)?;
         let token_key_pem = pki::token_key(&dir)?;

@@ -5,15 +5,88 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 const REQUEST_LABEL: &str = "CERTIFICATE REQUEST";
 const CERTIFICATE_LABEL: &str = "CERTIFICATE";
 
+/// What a request asks for, as far as signers judge it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Common name of the subject.
+    pub common_name: String,
+    /// Organizations of the subject.
+    pub organizations: Vec<String>,
+    /// DNS names of the subject.
+    pub n_dns_names: usize,
+    /// E-mail addresses of the subject.
+    pub n_emails: usize,
+    /// IP addresses of the subject.
+    pub n_ip_addresses: usize,
+    /// URIs of the subject.
+    pub n_uris: usize,
+}
+
+impl Request {
+    /// Reads a request in PEM and checks its signature.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
+        let block = first_request(pem)?;
+        let request = parse(&block)?;
+        verify(&request)?;
+        let subject = &request.certification_request_info.subject;
+        let text = |value: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+            value.as_str().map(str::to_owned).ok()
+        };
+        let mut read = Self {
+            common_name: subject
+                .iter_common_name()
+                .last()
+                .and_then(text)
+                .unwrap_or_default(),
+            organizations: subject.iter_organization().filter_map(text).collect(),
+            ..Self::default()
+        };
+        for extension in request.requested_extensions().into_iter().flatten() {
+            if let ParsedExtension::SubjectAlternativeName(names) = extension {
+                names.general_names.iter().for_each(|name| read.count(name));
+            }
+        }
+        Ok(read)
+    }
+
+    fn count(&mut self, name: &GeneralName<'_>) {
+        match name {
+            GeneralName::DNSName(_) => self.n_dns_names += 1,
+            GeneralName::RFC822Name(_) => self.n_emails += 1,
+            GeneralName::IPAddress(_) => self.n_ip_addresses += 1,
+            GeneralName::URI(_) => self.n_uris += 1,
+            _ => {}
+        }
+    }
+}
+
+/// The end of the first certificate of a chain in PEM, in Unix seconds.
+pub fn expiration_s(pem: &[u8]) -> Option<i64> {
+    let block = Pem::iter_from_buffer(pem).next()?.ok()?;
+    let (_, certificate) = X509Certificate::from_der(&block.contents).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
+fn verify(request: &X509CertificationRequest<'_>) -> Result<(), String> {
+    request
+        .verify_signature()
+        .map_err(|error| format!("x509: {error}"))
+}
+
 fn first_block(base64: &str) -> Result<Pem, String> {
     let bytes = STANDARD.decode(base64).map_err(|error| error.to_string())?;
-    let block = Pem::iter_from_buffer(&bytes).next().and_then(Result::ok);
+    first_request(&bytes)
+}
+
+fn first_request(pem: &[u8]) -> Result<Pem, String> {
+    let block = Pem::iter_from_buffer(pem).next().and_then(Result::ok);
     block
         .filter(|block| block.label == REQUEST_LABEL)
         .ok_or_else(|| format!("PEM block type must be {REQUEST_LABEL}"))
@@ -30,10 +103,7 @@ fn parse(block: &Pem) -> Result<X509CertificationRequest<'_>, String> {
 /// Checks a request for a certificate, its signature too.
 pub fn check_request(base64: &str) -> Result<(), String> {
     let block = first_block(base64)?;
-    let request = parse(&block)?;
-    request
-        .verify_signature()
-        .map_err(|error| format!("x509: {error}"))
+    verify(&parse(&block)?)
 }
 
 /// The organizations of a request's subject.
@@ -104,6 +174,13 @@ mod tests {
             organizations(NODE_REQUEST),
             Ok(vec!["system:nodes".to_owned()])
         );
+        let request = Request::from_pem(&STANDARD.decode(NODE_REQUEST).unwrap()).unwrap();
+        let expected = Request {
+            common_name: "system:node:n1".into(),
+            organizations: vec!["system:nodes".into()],
+            ..Request::default()
+        };
+        assert_eq!(request, expected);
         let wrong = "PEM block type must be CERTIFICATE REQUEST";
         assert_eq!(check_request(""), Err(wrong.to_owned()));
         assert_eq!(check_request(CERTIFICATE), Err(wrong.to_owned()));
@@ -121,6 +198,8 @@ mod tests {
     fn chains_hold_certificates_only() {
         assert_eq!(check_certificates(""), Ok(()));
         assert_eq!(check_certificates(CERTIFICATE), Ok(()));
+        let end_s = expiration_s(&STANDARD.decode(CERTIFICATE).unwrap());
+        assert_eq!(end_s, Some(4_949_206_709));
         assert_eq!(
             check_certificates(NODE_REQUEST),
             Err(

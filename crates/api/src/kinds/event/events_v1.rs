@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::{COLUMNS, HOOKS, at};
 use crate::field_error::FieldError;
-use crate::kind::{Conversion, Hooks, Kind};
+use crate::kind::{BuiltIn, Conversion, Hooks, Kind};
 use crate::meta::{self, names};
 use crate::podspec::json::{int, into_object};
 use crate::podspec::path::{Errors, Path};
 use crate::podspec::scaled::unchanged;
 
 /// Event of `events.k8s.io/v1`.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "event",
     short_names: &["ev"],
     columns: COLUMNS,
@@ -49,8 +49,8 @@ pub static KIND: Kind = Kind {
             ("reportingController", "reportingComponent"),
         ],
     }),
-    ..Kind::of::<Event>()
-};
+    ..BuiltIn::of::<Event>()
+});
 
 /// Fields that bear two names: (here, as stored).
 const RENAMED: &[(&str, &str)] = &[

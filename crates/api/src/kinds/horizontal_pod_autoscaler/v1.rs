@@ -6,12 +6,12 @@ use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use serde_json::{Map, Value, json};
 
 use super::{COLUMNS, HOOKS, default_metric};
-use crate::kind::{Conversion, Hooks, Kind, Subresource};
+use crate::kind::{BuiltIn, Conversion, Hooks, Kind, Subresource};
 use crate::meta::metadata_mut;
 use crate::podspec::json::{Fields, ensure, into_object, list, or_pointer};
 
 /// HorizontalPodAutoscaler, `autoscaling/v1`.
-pub static KIND: Kind = Kind {
+pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "horizontalpodautoscaler",
     short_names: &["hpa"],
     categories: &["all"],
@@ -24,8 +24,8 @@ pub static KIND: Kind = Kind {
         to_stored,
         fields: &[],
     }),
-    ..Kind::of::<HorizontalPodAutoscaler>()
-};
+    ..BuiltIn::of::<HorizontalPodAutoscaler>()
+});
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";

@@ -1,14 +1,14 @@
-//! What upstream's admission plugins that are always on do to a new pod: ServiceAccount, DefaultTolerationSeconds and
-//! Priority.
+//! What upstream's admission plugins that are always on do to a new pod: DefaultTolerationSeconds and Priority.
 //!
-//! The first two are part of preparing a create. The priority comes from an object, the pod's class, and so has a step of
-//! its own; pods that controllers make pass it as well.
+//! The first is part of preparing a create. The priority comes from an object, the pod's class, and so has a step of
+//! its own; pods that controllers make pass it as well. ServiceAccount, which may have to wait for the account, is a
+//! plugin of the API server.
 
 use serde_json::{Value, json};
 
 use crate::admission::{Admission, Denied};
 use crate::kinds::priority_class;
-use crate::podspec::json::{Fields, ensure, int, into_object, or, or_pointer, text, unset};
+use crate::podspec::json::{Fields, ensure, int, into_object, or_pointer, text, unset};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -19,9 +19,6 @@ const PREEMPT: &str = "PreemptLowerPriority";
 
 /// Fills in what admission would.
 pub fn admit(spec: &mut Fields) {
-    or(spec, "serviceAccountName", "default");
-    let account = spec["serviceAccountName"].clone();
-    spec.insert("serviceAccount".to_owned(), account);
     for key in [NOT_READY, UNREACHABLE] {
         toleration(spec, key);
     }
@@ -135,7 +132,6 @@ mod tests {
         let mut spec = json!({"tolerations": [{"operator": "Exists"}]});
         admit(into_object(&mut spec));
         assert_eq!(spec["tolerations"].as_array().unwrap().len(), 1);
-        assert_eq!(spec["serviceAccount"], "default");
     }
 
     fn classes() -> Given {

@@ -32,12 +32,7 @@ pub fn expression_warnings(policy: &Value) -> Vec<Value> {
                 .iter()
                 .filter_map(|(kind, environment)| {
                     let why = Program::compile(source, environment).err()?;
-                    let Kind {
-                        group,
-                        version,
-                        kind,
-                        ..
-                    } = kind;
+                    let (group, version, kind) = (kind.group(), kind.version(), kind.kind());
                     Some(format!("{group}/{version}, Kind={kind}: {why}\n"))
                 })
                 .collect();
@@ -68,9 +63,9 @@ fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
         let (groups, versions) = (names("/apiGroups"), names("/apiVersions"));
         let resources = names("/resources");
         let named = kinds::KINDS.iter().copied().filter(|kind| {
-            groups.contains(&kind.group)
-                && versions.contains(&kind.version)
-                && resources.contains(&kind.plural)
+            groups.contains(&kind.group())
+                && versions.contains(&kind.version())
+                && resources.contains(&kind.plural())
         });
         for kind in named {
             if found.len() < MAX_KINDS && !found.contains(&kind) {

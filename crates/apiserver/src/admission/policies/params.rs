@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kontiki_api::kinds;
 use kontiki_api::selector::LabelSelector;
 use serde_json::Value;
 
@@ -22,11 +21,12 @@ pub(super) fn collect(
         return Ok(vec![None]);
     };
     let reference = &binding.param_ref;
-    let known = kinds::by_gvk(api_version, kind);
+    let served = request.server.kinds();
+    let known = served.by_gvk(api_version, kind);
     let known =
         known.ok_or_else(|| format!("paramKind kind `{api_version}, Kind={kind}` not known"))?;
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
-    let namespace = match (known.namespaced, text("namespace")) {
+    let namespace = match (known.namespaced(), text("namespace")) {
         (false, "") => "",
         (false, _) => {
             return Err(
@@ -37,7 +37,7 @@ pub(super) fn collect(
         (true, "") => matching::namespace_of(request, None),
         (true, namespace) => namespace,
     };
-    if known.namespaced && namespace.is_empty() {
+    if known.namespaced() && namespace.is_empty() {
         return Err(
             "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"
                 .to_owned(),

@@ -36,7 +36,7 @@ impl Hook {
     pub(super) async fn call(
         &self,
         request: &Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         new: Option<&Value>,
     ) -> Result<Reply, Failure> {
         if request.dry_run && !self.is_harmless {
@@ -60,13 +60,7 @@ impl Hook {
             .map_err(|why| Failure::Call(format!("received invalid webhook response: {why}")))
     }
 
-    fn review(
-        &self,
-        request: &Request<'_>,
-        kind: &'static Kind,
-        new: Option<&Value>,
-        uid: &str,
-    ) -> Bytes {
+    fn review(&self, request: &Request<'_>, kind: &Kind, new: Option<&Value>, uid: &str) -> Bytes {
         let versioned = Versioned::new(request, kind, new);
         let mut asked = request_json(request, &versioned);
         asked.insert("uid".into(), uid.into());

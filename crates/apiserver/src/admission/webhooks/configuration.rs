@@ -86,14 +86,14 @@ impl Hook {
         &self,
         request: &Request<'_>,
         new: Option<&Value>,
-    ) -> Result<Option<&'static Kind>, Status> {
+    ) -> Result<Option<Kind>, Status> {
         let Some(kind) = self.criteria.matched(request, new)? else {
             return Ok(None);
         };
         if self.conditions.is_empty() {
             return Ok(Some(kind));
         }
-        let versioned = Versioned::new(request, kind, new);
+        let versioned = Versioned::new(request, &kind, new);
         let source = Source::new(request, &versioned, false);
         let request_type = admission::request_type();
         match self.conditions.hold(&source.variables(&request_type)) {

@@ -19,7 +19,7 @@ fn internal(why: impl std::fmt::Display) -> Status {
 pub(super) fn apply(
     request: &Request<'_>,
     hook: &Hook,
-    kind: &'static Kind,
+    kind: &Kind,
     object: &mut Option<Value>,
     reply: &Reply,
 ) -> Result<bool, Status> {
@@ -36,7 +36,7 @@ pub(super) fn apply(
     let mut new = shown.map(std::borrow::Cow::into_owned).unwrap_or_default();
     json::apply(&mut new, patch).map_err(|why| internal(why.message))?;
     // A Binding or another body of an action has no kind of ours to be checked against.
-    if stored["kind"] == kind.stored().kind {
+    if stored["kind"] == kind.stored().kind() {
         check_type(kind, &mut new).map_err(|why| internal(why.message))?;
         strict_errors(kind, &mut new, &[]).map_err(internal)?;
         match_namespace(request.target, &mut new).map_err(|why| internal(why.message))?;

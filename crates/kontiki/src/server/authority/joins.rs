@@ -287,15 +287,15 @@ fn context() -> Context {
             groups: vec![ADMIN_GROUP.into()],
             ..User::default()
         },
-        timeout: None,
         user_agent: "kontiki".into(),
+        ..Context::default()
     }
 }
 
 fn target(resource: &str, name: &str) -> Result<Target, Status> {
     let kind = by_resource(resource).ok_or_else(|| Status::internal("a kind is missing"))?;
     Ok(Target {
-        kind,
+        kind: kind.clone(),
         namespace: NAMESPACE.into(),
         name: name.into(),
         subresource: None,
