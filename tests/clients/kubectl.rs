@@ -311,6 +311,8 @@ const CHANGE: &[Line] = &[
     ),
     line("cordon node-1", &["cordoned"]),
     line("uncordon node-1", &["uncordoned"]),
+    // With one node only, the budget would hold its last pod for ever.
+    line("delete poddisruptionbudget guard --ignore-not-found", &[]),
     line(
         "drain node-1 --ignore-daemonsets --force --delete-emptydir-data --grace-period=1",
         &["drained"],
@@ -338,6 +340,98 @@ const DELETE: &[Line] = &[
     line("delete configmap cm served", &["deleted"]),
     line("delete pod later --force --grace-period=0", &["deleted"]),
     line("delete namespace team --timeout=60s", &["deleted"]),
+];
+
+const CRONTAB_KIND: &str = include_str!("../../scripts/sample/crontabs.yaml");
+
+const CRONTAB: &str = include_str!("../../scripts/sample/crontab.yaml");
+
+/// Kinds that users define.
+const CUSTOM: &[Line] = &[
+    with(
+        "apply -f -",
+        CRONTAB_KIND,
+        &["crontabs.stable.example.com created"],
+    ),
+    line(
+        "wait --for condition=established --timeout=60s crd/crontabs.stable.example.com",
+        &["condition met"],
+    ),
+    line("get crd", &["crontabs.stable.example.com", "CREATED AT"]),
+    line(
+        "api-resources --api-group=stable.example.com",
+        &["crontabs", "ct", "CronTab"],
+    ),
+    with(
+        "apply -f -",
+        CRONTAB,
+        &["crontab.stable.example.com/nightly created"],
+    ),
+    line("get ct", &["TIMES", "COPIES", "nightly", "0 0 * * *"]),
+    line(
+        "explain crontabs.spec.cron",
+        &["The times at which it runs."],
+    ),
+    line(
+        "patch ct nightly --type=merge -p {\"spec\":{\"color\":\"red\"}}",
+        &["patched"],
+    ),
+    line(
+        "get ct --field-selector spec.color=red -o name",
+        &["crontab.stable.example.com/nightly"],
+    ),
+    line("scale --replicas=3 crontab/nightly", &["scaled"]),
+    line("get ct nightly -o jsonpath={.spec.replicas}", &["3"]),
+    line("describe ct nightly", &["0 0 * * *"]),
+    with(
+        "apply --server-side --field-manager=night -f -",
+        CRONTAB_OWNED,
+        &["serverside-applied"],
+    ),
+    line("label ct nightly shift=late", &["labeled"]),
+];
+
+const CRONTAB_OWNED: &str = r#"
+apiVersion: stable.example.com/v1
+kind: CronTab
+metadata: {name: owned}
+spec: {cron: "1 * * * *"}
+"#;
+
+const CRONTAB_TAKEN: &str = r#"
+apiVersion: stable.example.com/v1
+kind: CronTab
+metadata: {name: owned}
+spec: {cron: "2 * * * *"}
+"#;
+
+/// What is refused, and in which words.
+const CUSTOM_REFUSED: &[Line] = &[
+    with(
+        "apply --server-side --field-manager=day -f -",
+        CRONTAB_TAKEN,
+        &["conflict with \"night\"", ".spec.cron"],
+    ),
+    line(
+        "patch ct nightly --type=merge -p {\"spec\":{\"replicas\":9}}",
+        &["too many copies"],
+    ),
+    line(
+        "patch ct nightly --type=merge -p {\"spec\":{\"cron\":1}}",
+        &["must be of type string"],
+    ),
+];
+
+const CUSTOM_END: &[Line] = &[
+    line(
+        "delete ct --all --timeout=60s",
+        &["\"nightly\" deleted", "\"owned\" deleted"],
+    ),
+    with("apply -f -", CRONTAB, &["created"]),
+    line(
+        "delete crd crontabs.stable.example.com --timeout=60s",
+        &["deleted"],
+    ),
 ];
 
 /// Commands and flags that came with a minor version of kubectl 1, or that speak to an API version that is still served
@@ -382,7 +476,24 @@ async fn kubectl_creates_applies_shows_changes_and_deletes() {
     let cluster = LocalCluster::up(1, 1);
     let kubectl = cluster.kubectl();
     let minor = kubectl.minor().await;
-    for lines in [CREATE, APPLY, GET, CHANGE, DELETE] {
+    for lines in [CREATE, APPLY, GET, CHANGE, DELETE, CUSTOM] {
         run(&kubectl, minor, lines).await;
     }
+    for refused in CUSTOM_REFUSED {
+        let args: Vec<&str> = refused.command.split(' ').collect();
+        let error = kubectl.run_with(&args, refused.input).await.unwrap_err();
+        let (command, error) = (refused.command, format!("{error:#}"));
+        for words in refused.shows {
+            assert!(error.contains(words), "kubectl {command}: {error}");
+        }
+    }
+    run(&kubectl, minor, CUSTOM_END).await;
+    let gone = kubectl.run(&["get", "crontabs"]).await.unwrap_err();
+    let gone = format!("{gone:#}");
+    // What kubectl says depends on whether it remembers the kind.
+    let words = [
+        "doesn't have a resource type",
+        "could not find the requested resource",
+    ];
+    assert!(words.iter().any(|words| gone.contains(words)), "{gone}");
 }

@@ -4,6 +4,7 @@
 //! the default class of an Ingress, the requester of a certificate. The API server runs it for requests, and what
 //! commits controllers' plans for theirs. Not here: quotas, webhooks, policies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -19,6 +20,8 @@ pub struct Requester<'a> {
     pub uid: &'a str,
     /// Groups.
     pub groups: &'a [String],
+    /// What else the authenticator knows.
+    pub extra: Option<&'a BTreeMap<String, Vec<String>>>,
 }
 
 /// Objects as they are, at one revision.

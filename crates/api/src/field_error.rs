@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Required,
     /// A value against the rules.
     Invalid,
+    /// A value of the wrong type.
+    TypeInvalid,
     /// A value twice where values are unique.
     Duplicate,
     /// A field that may not be set or changed now.
@@ -35,6 +37,7 @@ impl ErrorKind {
         match self {
             Self::Required => "FieldValueRequired",
             Self::Invalid => "FieldValueInvalid",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
             Self::Duplicate => "FieldValueDuplicate",
             Self::Forbidden => "FieldValueForbidden",
             Self::NotSupported => "FieldValueNotSupported",
@@ -47,7 +50,7 @@ impl ErrorKind {
     const fn words(self) -> &'static str {
         match self {
             Self::Required => "Required value",
-            Self::Invalid => "Invalid value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
             Self::Duplicate => "Duplicate value",
             Self::Forbidden => "Forbidden",
             Self::NotSupported => "Unsupported value",
@@ -98,6 +101,15 @@ impl FieldError {
         detail: impl Into<String>,
     ) -> Self {
         Self::new(ErrorKind::Invalid, field, Some(to_value(value)), detail)
+    }
+
+    /// A value of the wrong type.
+    pub fn type_invalid(
+        field: impl Into<String>,
+        value: impl Serialize,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::new(ErrorKind::TypeInvalid, field, Some(to_value(value)), detail)
     }
 
     /// A value that appears twice.

@@ -4,12 +4,13 @@
 //! does of its own stands in `Hooks`; what all kinds do alike (metadata, status reset, generation) is done here, once.
 //! Not here: names of kinds.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use kontiki_base::status::Status;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::admission::{Admission, Denied};
+use crate::custom::CustomKind;
 use crate::field_error::{FieldError, invalid_status};
 use crate::kinds;
 use crate::meta::{self, Meta};
@@ -27,6 +28,8 @@ pub use conversion::Conversion;
 pub enum Kind {
     /// Known when the server is built.
     BuiltIn(&'static BuiltIn),
+    /// Defined by a user.
+    Custom(Arc<CustomKind>),
 }
 
 /// Group, version and kind.
@@ -156,6 +159,21 @@ impl Column {
         priority: 0,
     };
 
+    /// As a Table says it.
+    pub fn definition(&self) -> Value {
+        let Self {
+            name,
+            kind,
+            format,
+            description,
+            priority,
+        } = self;
+        json!({
+            "name": name, "type": kind, "format": format, "description": description,
+            "priority": priority,
+        })
+    }
+
     /// A text column.
     pub const fn text(name: &'static str, description: &'static str) -> Self {
         Self {
@@ -200,7 +218,21 @@ impl Kind {
 
     /// Fills in defaults. Call after `schema::check`.
     pub fn default(&self, object: &mut Value) {
-        (self.hooks().default)(object);
+        match self {
+            Self::BuiltIn(kind) => (kind.hooks.default)(object),
+            Self::Custom(kind) => kind.default(object),
+        }
+    }
+
+    /// Decodes: takes out what the kind does not know and answers its paths, or says what cannot be.
+    pub fn check(&self, object: &mut Value) -> Result<Vec<String>, String> {
+        match self {
+            Self::BuiltIn(_) => match schema::check(self.schema(), object) {
+                Ok(checked) => Ok(checked.unknown),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Custom(kind) => kind.check(object),
+        }
     }
 
     /// Admission that looks beyond the object; 403 with the reason when it may not be.
@@ -237,9 +269,21 @@ impl Kind {
         }
         meta::prepare_update(new, old);
         (self.hooks().prepare_update)(new, old);
-        if self.counts_generation() {
-            meta::count_generation(new, old);
+        self.count_generation(new, old);
+    }
+
+    /// Raises the generation when the object's intent has changed, for kinds that count it.
+    pub fn count_generation(&self, new: &mut Value, old: &Value) {
+        match self {
+            Self::BuiltIn(kind) if kind.counts_generation => meta::count_generation(new, old),
+            Self::BuiltIn(_) => {}
+            Self::Custom(kind) => kind.count_generation(new, old),
         }
+    }
+
+    /// Once a deletion has begun.
+    pub fn prepare_delete(&self, object: &mut Value, now: &str) {
+        (self.hooks().prepare_delete)(object, now);
     }
 
     /// Before an update of the status subresource: all but the status (and managed fields) keeps its old value.
@@ -279,14 +323,20 @@ impl Kind {
             None => meta::validate(new, self.namespaced(), self.name_rule()),
             Some(old) => meta::validate_update(new, old),
         };
-        errors.extend((self.hooks().validate)(new, old));
+        match self {
+            Self::BuiltIn(kind) => errors.extend((kind.hooks.validate)(new, old)),
+            Self::Custom(kind) => errors.extend(kind.validate(new, old)),
+        }
         errors
     }
 
     /// All broken rules of a status update, metadata included.
     pub fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(new, old);
-        errors.extend((self.hooks().validate_status)(new, old));
+        match self {
+            Self::BuiltIn(kind) => errors.extend((kind.hooks.validate_status)(new, old)),
+            Self::Custom(kind) => errors.extend(kind.validate(new, Some(old))),
+        }
         errors
     }
 
@@ -304,15 +354,42 @@ impl Kind {
 
     /// Table cells of one object.
     pub fn row(&self, object: &Value, now_unix_ms: u64) -> Vec<Value> {
-        let cells = if self.is_stored() {
+        let cells = if let Self::Custom(kind) = self {
+            kind.row(object, now_unix_ms)
+        } else if self.is_stored() {
             (self.hooks().row)(object, now_unix_ms)
         } else {
             let mut stored = object.clone();
             self.to_stored(&mut stored);
             (self.stored().hooks().row)(&stored, now_unix_ms)
         };
-        debug_assert_eq!(cells.len(), self.columns().len(), "{self:?} columns");
+        debug_assert_eq!(cells.len(), self.n_columns(), "{self:?} columns");
         cells
+    }
+
+    /// Selectable fields of an object of a user's kind, which are read from the object: the definition may have named
+    /// others when it was stored.
+    pub fn custom_fields(&self, object: &Value) -> Option<Vec<(&str, String)>> {
+        match self {
+            Self::BuiltIn(_) => None,
+            Self::Custom(kind) => Some(kind.fields(object)),
+        }
+    }
+
+    /// The `Scale` of an object, or why it has none.
+    pub fn scale_of(&self, object: &Value) -> Result<Value, String> {
+        match self {
+            Self::BuiltIn(_) => Ok(crate::scale::scale_of(object)),
+            Self::Custom(kind) => kind.scale_of(object),
+        }
+    }
+
+    /// Writes a `Scale` back into its object.
+    pub fn apply_scale(&self, object: &mut Value, scale: &Value) -> Result<(), Vec<FieldError>> {
+        match self {
+            Self::BuiltIn(_) => crate::scale::apply_scale(object, scale),
+            Self::Custom(kind) => kind.apply_scale(object, scale),
+        }
     }
 
     /// Selectable fields of a stored object beyond `metadata.name` and `metadata.namespace`.
@@ -324,7 +401,7 @@ impl Kind {
     pub fn can_select(&self, field: &str) -> bool {
         field == "metadata.name"
             || (self.namespaced() && field == "metadata.namespace")
-            || self.selectable().any(|known| known == field)
+            || self.selectable().contains(&field)
     }
 
     /// The `Invalid` answer for broken rules of `object`.
@@ -344,6 +421,8 @@ impl Kind {
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::BuiltIn(a), Self::BuiltIn(b)) => std::ptr::eq(*a, *b),
+            (Self::Custom(a), Self::Custom(b)) => Arc::ptr_eq(a, b),
+            _ => false,
         }
     }
 }

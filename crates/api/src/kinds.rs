@@ -21,6 +21,7 @@ pub mod cron_job;
 pub mod csi_driver;
 pub mod csi_node;
 pub mod csi_storage_capacity;
+pub mod custom_resource_definition;
 pub mod daemon_set;
 pub mod deployment;
 pub mod device_class;
@@ -131,6 +132,7 @@ pub static KINDS: &[&Kind] = &[
     &validating_admission_policy::KIND,
     &validating_admission_policy_binding::KIND,
     &validating_webhook_configuration::KIND,
+    &custom_resource_definition::KIND,
     &priority_class::KIND,
     &lease::KIND,
     &runtime_class::KIND,
@@ -229,9 +231,9 @@ mod tests {
         for kind in KINDS {
             assert_eq!(kind.singular(), kind.kind().to_lowercase(), "{kind:?}");
             let empty = serde_json::json!({"metadata": {"name": "x"}});
-            assert_eq!(kind.row(&empty, 0).len(), kind.columns().len(), "{kind:?}");
+            assert_eq!(kind.row(&empty, 0).len(), kind.n_columns(), "{kind:?}");
             let fields: Vec<&str> = kind.fields(&empty).iter().map(|(name, _)| *name).collect();
-            let selectable: Vec<&str> = (kind.selectable())
+            let selectable: Vec<&str> = (kind.selectable().into_iter())
                 .map(|field| kind.stored_field(field))
                 .collect();
             if kind.is_stored() {

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod cel;
 mod conditions;
 pub mod cron;
+pub mod custom;
 mod deprecated_labels;
 mod devicespec;
 pub mod discovery;

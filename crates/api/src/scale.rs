@@ -8,25 +8,11 @@ use crate::selector::LabelSelector;
 
 /// The `Scale` of a workload.
 pub fn scale_of(object: &Value) -> Value {
-    let meta = Meta::of(object);
-    let mut scale = json!({
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {},
-        "spec": {},
-        "status": {"replicas": object.pointer("/status/replicas").cloned().unwrap_or(json!(0))},
-    });
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-    ] {
-        if let Some(value) = meta.get(field) {
-            scale["metadata"][field] = value.clone();
-        }
-    }
+    let mut scale = bare(object);
+    scale["status"]["replicas"] = object
+        .pointer("/status/replicas")
+        .cloned()
+        .unwrap_or(json!(0));
     match object.pointer("/spec/replicas").and_then(Value::as_i64) {
         Some(0) | None => {}
         Some(replicas) => scale["spec"]["replicas"] = replicas.into(),
@@ -42,6 +28,30 @@ pub fn scale_of(object: &Value) -> Value {
         };
         if let Ok(selector) = selector {
             scale["status"]["selector"] = selector.to_string().into();
+        }
+    }
+    scale
+}
+
+/// A `Scale` with the metadata of its workload and nothing else.
+pub(crate) fn bare(object: &Value) -> Value {
+    let meta = Meta::of(object);
+    let mut scale = json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {},
+        "spec": {},
+        "status": {},
+    });
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
+        if let Some(value) = meta.get(field) {
+            scale["metadata"][field] = value.clone();
         }
     }
     scale

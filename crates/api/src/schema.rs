@@ -4,7 +4,10 @@
 //! every replica holds it: no descriptions, shared definitions, no schemars tree.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
 
 mod check;
 pub(crate) mod compile;
@@ -15,7 +18,7 @@ pub use check::{Checked, Error, check};
 pub use compile::compile;
 
 pub use duplicates::duplicates;
-pub use rules::{Rule, is_atomic, key_default, rule};
+pub use rules::{ListRule, Rule, is_atomic, rule};
 
 /// The shape of one value.
 #[derive(Debug, Clone)]
@@ -48,6 +51,29 @@ pub enum Schema {
     MicroTime,
     /// Anything (raw extension, fieldsV1).
     Any,
+    /// Anything, a map being one of anything: what no schema names of a custom object.
+    Deduced,
+    /// A struct that contains itself (`JSONSchemaProps`).
+    Later(Later),
+    /// That struct, or anything that is no object.
+    Either(Later),
+}
+
+/// A schema that is known once the one that holds it is.
+#[derive(Clone, Default)]
+pub struct Later(Arc<OnceLock<Schema>>);
+
+impl Later {
+    fn get(&self) -> &Schema {
+        self.0.get().unwrap_or(&Schema::Any)
+    }
+}
+
+// Not derived: it would never end.
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
+    }
 }
 
 /// A struct.
@@ -61,6 +87,8 @@ pub struct Object {
     pub fields: BTreeMap<Box<str>, Field>,
     /// Whether it is one value to server-side apply (`x-kubernetes-map-type: atomic`).
     pub atomic: bool,
+    /// What fields beyond those may be; none where there are no others.
+    pub rest: Option<Schema>,
 }
 
 /// A field of a struct.
@@ -90,14 +118,31 @@ pub struct List {
 }
 
 /// How server-side apply tells items apart (`x-kubernetes-list-type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ListKind {
     /// One value.
     Atomic,
     /// A set of scalars.
     Set,
     /// Objects with these key fields.
-    Map(&'static [&'static str]),
+    Map(Arc<[Key]>),
+}
+
+/// A field by which items of a list are told apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it is when it is left out.
+    pub default: Option<Value>,
+}
+
+impl Key {
+    /// The field of an item, or what it is when it is left out.
+    pub fn of<'a>(&'a self, item: &'a Value) -> Option<&'a Value> {
+        let given = item.get(&*self.name).filter(|value| !value.is_null());
+        given.or(self.default.as_ref())
+    }
 }
 
 /// How strategic merge joins lists (`patchStrategy: merge`).
@@ -110,11 +155,22 @@ pub enum Merge {
 }
 
 impl Schema {
+    /// Itself, or what it became known as.
+    pub fn known(&self) -> &Self {
+        match self {
+            Self::Later(later) | Self::Either(later) => later.get(),
+            known => known,
+        }
+    }
+
     /// The field of a struct, or the value of a map.
     pub fn field(&self, name: &str) -> Option<&Schema> {
-        match self {
-            Self::Object(object) => object.fields.get(name).map(|field| &field.schema),
+        match self.known() {
+            Self::Object(object) => (object.fields.get(name))
+                .map(|field| &field.schema)
+                .or(object.rest.as_ref()),
             Self::Map(value) => Some(value),
+            Self::Deduced => Some(self),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Kind};
+use crate::kind::Kind;
 use crate::meta::Meta;
 use crate::time;
 
@@ -33,20 +33,7 @@ impl IncludeObject {
 
 /// The `columnDefinitions` of a kind.
 pub fn column_definitions(kind: &Kind) -> Value {
-    let columns = kind.columns().iter().map(|column| {
-        let Column {
-            name,
-            kind,
-            format,
-            description,
-            priority,
-        } = column;
-        json!({
-            "name": name, "type": kind, "format": format, "description": description,
-            "priority": priority,
-        })
-    });
-    columns.collect()
+    kind.columns()
 }
 
 /// One row.

@@ -22,6 +22,7 @@ use crate::options::{Context, Target};
 use crate::server::ApiServer;
 
 mod certificates;
+mod claim_resize;
 mod controllers;
 mod expressions;
 mod external_ips;
@@ -42,6 +43,7 @@ static PLUGINS: &[&dyn Plugin] = &[
     &limit_ranger::LimitRanger,
     &service_account::ServiceAccount,
     &pod_security::PodSecurity,
+    &claim_resize::ClaimResize,
     &certificates::Approval,
     &certificates::Signing,
     &external_ips::DenyServiceExternalIps,

@@ -3,7 +3,6 @@
 
 use kontiki_api::Kind;
 use kontiki_api::meta::metadata_mut;
-use kontiki_api::schema;
 use kontiki_base::status::Status;
 use serde_json::{Value, json};
 
@@ -37,9 +36,7 @@ pub(crate) fn strict_errors(
     object: &mut Value,
     duplicates: &[String],
 ) -> Result<Vec<String>, String> {
-    let unknown = schema::check(kind.schema(), object)
-        .map_err(|error| error.to_string())?
-        .unknown;
+    let unknown = kind.check(object)?;
     if object["metadata"].is_null() {
         object["metadata"] = json!({});
     }
@@ -50,6 +47,16 @@ pub(crate) fn strict_errors(
         .iter()
         .map(|path| format!("duplicate field \"{path}\""));
     Ok(unknown.chain(duplicates).collect())
+}
+
+/// What admission made of an object of a kind that a user defines is pruned and defaulted as if it had been sent so.
+pub(crate) fn recheck(kind: &Kind, object: &mut Value) -> Result<(), Status> {
+    if kind.definition().is_some() {
+        kind.check(object)
+            .map_err(|why| cannot_be_handled(kind, &why))?;
+        kind.from_stored(object);
+    }
+    Ok(())
 }
 
 /// Warns of, refuses or ignores what a strict decoder complained about.

@@ -173,6 +173,20 @@ pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Status {
     Status::conflict(kind.group(), kind.plural(), name, why)
 }
 
+/// No object is made of a kind whose definition is going or gone.
+pub(crate) fn undefined(found: &OpResult) -> Status {
+    match found {
+        OpResult::Deleting => Status::new(
+            Reason::MethodNotAllowed,
+            "create not allowed while custom resource definition is terminating",
+        ),
+        _ => Status::new(
+            Reason::NotFound,
+            "the server could not find the requested resource",
+        ),
+    }
+}
+
 pub(crate) fn already_exists(kind: &Kind, name: &str) -> Status {
     Status::already_exists(kind.group(), kind.plural(), name)
 }

@@ -138,6 +138,7 @@ impl Fairness {
             let width = levels.fitting(level_idx, width);
             if levels.take(level_idx, width) {
                 drop(levels);
+                flow.waits[1].observe(Duration::ZERO);
                 return Ok(self.counted(level_idx, width, None, flow));
             }
             if flow.limit == Limit::Reject {
@@ -157,7 +158,11 @@ impl Fairness {
                 receiver,
             }
         };
-        let mut seat = waiting.seat().await.ok_or("time-out")?;
+        let since = self.clock.monotonic();
+        let seat = waiting.seat().await;
+        let waited = self.clock.monotonic().saturating_sub(since);
+        flow.waits[usize::from(seat.is_some())].observe(waited);
+        let mut seat = seat.ok_or("time-out")?;
         seat.count(flow);
         Ok(seat)
     }

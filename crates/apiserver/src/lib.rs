@@ -15,6 +15,7 @@ mod authz;
 pub mod backend;
 mod batch;
 mod body;
+mod conversion;
 mod decode;
 mod errors;
 mod fairness;

@@ -18,6 +18,7 @@ use crate::options::{Answer, Context, Target};
 use crate::revision;
 use crate::server::ApiServer;
 use crate::verbs::update::Admitted;
+use crate::versions;
 use crate::write::{Draft, refusal};
 
 /// How long to wait for a revision that a client has seen elsewhere.
@@ -88,7 +89,7 @@ impl ApiServer {
     ) -> Result<Modified, Status> {
         for _ in 0..limits::UPDATE_RETRIES {
             let object = self.current(context, target).await?;
-            let old = object.value();
+            let old = self.working(&target.kind, &object).await?;
             let change = change(&old, &object)?;
             let is_pinned = change.is_pinned;
             let Admitted {
@@ -101,13 +102,15 @@ impl ApiServer {
                 .await?;
             metadata_mut(&mut value)
                 .insert("resourceVersion".into(), object.revision.to_string().into());
-            if equal_but_times(&value, &old) && extra.is_empty() {
+            let is_current = versions::is_current(&target.kind, &object);
+            if is_current && equal_but_times(&value, &old) && extra.is_empty() {
                 return Ok(Modified {
                     answer: Answer::Object(object),
                     warnings,
                 });
             }
             let is_gone = is_finished(&value);
+            let value = self.storage_form(&target.kind, value).await?;
             let draft = Draft::new(&target.kind, value)?;
             if dry_run {
                 return Ok(Modified {

@@ -2,7 +2,6 @@
 
 use kontiki_api::Kind;
 use kontiki_api::meta::Meta;
-use kontiki_api::scale::{apply_scale, scale_of};
 use kontiki_base::status::Status;
 use kontiki_state::Object;
 use serde_json::Value;
@@ -16,12 +15,16 @@ use crate::verbs::patch::pins;
 use crate::verbs::update::deduplicated;
 use crate::write::{field_manager, written};
 
-/// The Scale of a stored workload.
-pub(crate) fn of(_kind: &Kind, object: &Object) -> Result<Value, Status> {
-    Ok(scale_of(&object.value()))
+fn scale_of(kind: &Kind, object: &Value) -> Result<Value, Status> {
+    kind.scale_of(object).map_err(Status::internal)
 }
 
 impl ApiServer {
+    /// The Scale of a stored workload.
+    pub(crate) async fn scale_of(&self, kind: &Kind, object: &Object) -> Result<Value, Status> {
+        scale_of(kind, &self.working(kind, object).await?)
+    }
+
     pub(crate) async fn update_scale(
         &self,
         context: &Context,
@@ -76,12 +79,20 @@ impl ApiServer {
         };
         let Modified { answer, warnings } = self
             .modify(context, &workload, options.dry_run, |old, _| {
-                let scale = change(&scale_of(old))?;
+                let scale = change(&scale_of(&target.kind, old)?)?;
                 let mut new = old.clone();
-                apply_scale(&mut new, &scale).map_err(|errors| {
-                    let name = &target.name;
-                    kontiki_api::field_error::invalid_status("autoscaling", "Scale", name, &errors)
-                })?;
+                target
+                    .kind
+                    .apply_scale(&mut new, &scale)
+                    .map_err(|errors| {
+                        let name = &target.name;
+                        kontiki_api::field_error::invalid_status(
+                            "autoscaling",
+                            "Scale",
+                            name,
+                            &errors,
+                        )
+                    })?;
                 Ok(Change {
                     writer: Some(self.writer(target, &manager, &now)),
                     is_pinned,
@@ -89,10 +100,9 @@ impl ApiServer {
                 })
             })
             .await?;
-        Ok(written(
-            Answer::Rendered(scale_of(&answer.value())),
-            deduplicated(warnings),
-        ))
+        let answer = self.shown_answer(&target.kind, answer).await?;
+        let scale = scale_of(&target.kind, &answer.value())?;
+        Ok(written(Answer::Rendered(scale), deduplicated(warnings)))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use kontiki_api::Kind;
 use kontiki_api::field_error::{FieldError, invalid_status};
-use kontiki_api::selector::{FieldSelector, LabelSelector, Lookup};
+use kontiki_api::selector::{FieldSelector, FieldTerm, LabelSelector, Lookup};
 use kontiki_base::status::Status;
 use kontiki_state::{INDEXED_FIELDS, Object};
 
 use crate::options::Target;
+use crate::versions;
 
 /// The parsed selectors of a request.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub(crate) struct Selection {
     fields: FieldSelector,
     /// The target's name: a watch of one object.
     name: Option<String>,
+    /// The kind, when its fields are read from objects and not from headers.
+    reads: Option<Kind>,
 }
 
 impl Selection {
@@ -40,10 +44,13 @@ impl Selection {
             term.field = target.kind.stored_field(&term.field).to_owned();
         }
         let name = (!target.name.is_empty()).then(|| target.name.clone());
+        let is_own = |term: &FieldTerm| !term.field.starts_with("metadata.");
+        let reads = target.kind.definition().is_some() && fields.terms.iter().any(is_own);
         Ok(Self {
             labels,
             fields,
             name,
+            reads: reads.then(|| target.kind.clone()),
         })
     }
 
@@ -52,7 +59,18 @@ impl Selection {
             .as_deref()
             .is_none_or(|name| *object.key.name == *name)
             && (self.labels.is_everything() || self.labels.matches(&object.header.labels))
-            && (self.fields.is_everything() || self.fields.matches(&Fields(object)))
+            && (self.fields.is_everything() || self.fields_match(object))
+    }
+
+    fn fields_match(&self, object: &Object) -> bool {
+        let Some(kind) = &self.reads else {
+            return self.fields.matches(&Fields(object));
+        };
+        let value = versions::read(kind, object);
+        let mut fields = kind.custom_fields(&value).unwrap_or_default();
+        fields.push(("metadata.name", object.key.name.to_string()));
+        fields.push(("metadata.namespace", object.key.namespace.to_string()));
+        self.fields.matches(&Read(fields))
     }
 
     pub(crate) fn is_everything(&self) -> bool {
@@ -74,10 +92,23 @@ impl Selection {
 
     /// A term on a field that the store has an index of.
     pub(crate) fn indexed_field(&self) -> Option<(Arc<str>, Arc<str>)> {
+        if self.reads.is_some() {
+            return None;
+        }
         INDEXED_FIELDS.iter().find_map(|field| {
             let value = self.fields.requires(field)?;
             Some((Arc::from(*field), Arc::from(value)))
         })
+    }
+}
+
+/// Fields that were read from an object.
+struct Read<'a>(Vec<(&'a str, String)>);
+
+impl Lookup for Read<'_> {
+    fn lookup(&self, field: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(name, _)| *name == field);
+        found.map(|(_, value)| value.as_str())
     }
 }
 
@@ -95,7 +126,7 @@ impl Lookup for Fields<'_> {
 }
 
 fn unknown_field(target: &Target, field: &str) -> String {
-    if target.kind.selectable().next().is_none() {
+    if target.kind.selectable().is_empty() {
         format!(
             "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         )

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use kontiki_api::{kinds, stored};
+use kontiki_api::custom::{DEFINITIONS, conditions_of};
+use kontiki_api::{Subresource, kinds, stored};
 use kontiki_base::clock::ManualClock;
 use kontiki_base::random::SeededRandom;
 use kontiki_consensus::{Lane, ProposeError, ReadError};
@@ -214,6 +215,20 @@ pub async fn create(server: &ApiServer, resource: &str, namespace: &str, value: 
         .create(&admin(), &target, Body::from(value), &options)
         .await;
     written.expect("the test's object is valid").object.value()
+}
+
+/// Defines a kind and establishes it, as the controllers would.
+pub async fn define(server: &ApiServer, definition: Value) {
+    let mut stored = create(server, DEFINITIONS, "", definition).await;
+    let status = conditions_of(&stored, &[], "2026-01-01T00:00:00Z");
+    stored["status"]["acceptedNames"] = status.accepted_names;
+    stored["status"]["conditions"] = status.conditions.into();
+    let name = stored["metadata"]["name"].as_str().unwrap_or_default();
+    let target = object(DEFINITIONS, "", name).with(Subresource::Status);
+    let body = Body::from(stored.clone());
+    let options = WriteOptions::default();
+    let written = server.update(&admin(), &target, body, &options).await;
+    written.expect("the test's definition is valid");
 }
 
 /// A pod that is valid as it is.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kontiki_api::custom::DEFINITIONS;
 use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::metadata_mut;
 use kontiki_api::{Kind, stored, time};
@@ -13,7 +14,9 @@ use kontiki_state::{Header, Key, Object, Op, OpResult, Precondition, Revision};
 use serde_json::Value;
 
 use crate::decode::meta_text;
-use crate::errors::{conflict, first_failure, namespace_not_found, namespace_terminating};
+use crate::errors::{
+    conflict, first_failure, namespace_not_found, namespace_terminating, undefined,
+};
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::service_accounts;
@@ -120,6 +123,9 @@ impl ApiServer {
             .await?;
         if let Some((at, failure)) = first_failure(&results) {
             return match (&ops[at], failure) {
+                (Op::Check { key, .. }, failure) if *key.resource == *DEFINITIONS => {
+                    Err(undefined(failure))
+                }
                 (Op::Check { key, .. }, OpResult::NotFound) => Err(namespace_not_found(&key.name)),
                 (Op::Check { key, .. }, OpResult::Deleting) => {
                     Err(namespace_terminating(target, &key.name))
@@ -235,6 +241,15 @@ pub(crate) fn namespace_check(target: &Target) -> Option<Op> {
     target.kind.namespaced().then(|| Op::Check {
         key: Key::new("namespaces", "", target.namespace.as_str()),
         pre: Precondition::NONE,
+        not_deleting: true,
+    })
+}
+
+/// The definition of a new object's kind has to be there, and to stay.
+pub(crate) fn definition_check(kind: &Kind) -> Option<Op> {
+    kind.definition().map(|definition| Op::Check {
+        key: Key::new(DEFINITIONS, "", &*definition.resource),
+        pre: Precondition::uid(&*definition.uid),
         not_deleting: true,
     })
 }

@@ -3,12 +3,12 @@
 //! Plain atomics and Prometheus' text format: no registry, no labels taken from a URL (CVE-2020-8552's lesson). Families
 //! with labels take them from the names of objects, keep Kubernetes' own names, and are bounded.
 
-use std::collections::BTreeMap;
+mod family;
+
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+pub use family::{Family, Histogram};
 
 /// A number that only grows, or a gauge that is set.
 #[derive(Debug, Default)]
@@ -41,86 +41,11 @@ impl Metric {
     }
 }
 
-/// A metric with labels: one number for each combination of their values.
-#[derive(Debug)]
-pub struct Family {
-    /// Full name.
-    pub name: &'static str,
-    /// `counter` or `gauge`.
-    pub kind: &'static str,
-    /// What it counts.
-    pub help: &'static str,
-    labels: &'static [&'static str],
-    cells: Mutex<BTreeMap<Vec<String>, Arc<Metric>>>,
-}
-
-/// Combinations of labels of one family; further ones share a number.
-const MAX_CELLS: usize = 2048;
-
-impl Family {
-    const fn new(
-        name: &'static str,
-        kind: &'static str,
-        help: &'static str,
-        labels: &'static [&'static str],
-    ) -> Self {
-        Self {
-            name,
-            kind,
-            help,
-            labels,
-            cells: Mutex::new(BTreeMap::new()),
-        }
-    }
-
-    /// The number of some values of the labels, to be kept by who counts.
-    pub fn with(&self, values: &[&str]) -> Arc<Metric> {
-        debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
-        let mut cells = self.cells.lock();
-        let key: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-        if cells.len() >= MAX_CELLS && !cells.contains_key(&key) {
-            let others = vec!["others".to_owned(); values.len()];
-            return Arc::clone(cells.entry(others).or_default());
-        }
-        Arc::clone(cells.entry(key).or_default())
-    }
-
-    /// Forgets numbers that nobody keeps any longer.
-    pub fn forget_unused(&self) {
-        self.cells
-            .lock()
-            .retain(|_, cell| Arc::strong_count(cell) > 1);
-    }
-
-    fn render(&self, text: &mut String) {
-        let cells = self.cells.lock();
-        if cells.is_empty() {
-            return;
-        }
-        let _ = writeln!(text, "# HELP {} {}", self.name, self.help);
-        let _ = writeln!(text, "# TYPE {} {}", self.name, self.kind);
-        for (values, cell) in cells.iter() {
-            let pairs = self.labels.iter().zip(values);
-            let pairs = pairs.map(|(label, value)| format!("{label}=\"{}\"", escaped(value)));
-            let pairs: Vec<String> = pairs.collect();
-            let _ = writeln!(text, "{}{{{}}} {}", self.name, pairs.join(","), cell.get());
-        }
-    }
-}
-
-/// A label's value as the text format has it.
-fn escaped(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
-}
-
 macro_rules! families {
-    ($($field:ident $kind:literal $name:literal [$($label:literal),*] $help:literal,)*) => {
+    ($($field:ident $cell:ident $kind:literal $name:literal [$($label:literal),*] $help:literal,)*) => {
         /// All families of a process.
         #[derive(Debug)]
-        pub struct Families { $(#[doc = $help] pub $field: Family,)* }
+        pub struct Families { $(#[doc = $help] pub $field: Family<$cell>,)* }
 
         /// The process's families.
         pub static FAMILIES: Families = Families {
@@ -136,21 +61,23 @@ macro_rules! families {
 }
 
 families! {
-    flow_dispatched "counter" "apiserver_flowcontrol_dispatched_requests_total" ["priority_level", "flow_schema"]
+    flow_dispatched Metric "counter" "apiserver_flowcontrol_dispatched_requests_total" ["priority_level", "flow_schema"]
         "Requests that flow control let through.",
-    flow_rejected "counter" "apiserver_flowcontrol_rejected_requests_total" ["priority_level", "flow_schema", "reason"]
+    flow_rejected Metric "counter" "apiserver_flowcontrol_rejected_requests_total" ["priority_level", "flow_schema", "reason"]
         "Requests that flow control refused.",
-    flow_executing "gauge" "apiserver_flowcontrol_current_executing_requests" ["priority_level", "flow_schema"]
+    flow_executing Metric "gauge" "apiserver_flowcontrol_current_executing_requests" ["priority_level", "flow_schema"]
         "Requests that are served now, long ones until their start.",
-    flow_seats "gauge" "apiserver_flowcontrol_current_executing_seats" ["priority_level"]
+    flow_seats Metric "gauge" "apiserver_flowcontrol_current_executing_seats" ["priority_level"]
         "Seats taken now.",
-    flow_inqueue "gauge" "apiserver_flowcontrol_current_inqueue_requests" ["priority_level", "flow_schema"]
+    flow_inqueue Metric "gauge" "apiserver_flowcontrol_current_inqueue_requests" ["priority_level", "flow_schema"]
         "Requests that wait now.",
-    flow_nominal "gauge" "apiserver_flowcontrol_nominal_limit_seats" ["priority_level"]
+    flow_wait Histogram "histogram" "apiserver_flowcontrol_request_wait_duration_seconds" ["priority_level", "flow_schema", "execute"]
+        "How long requests waited for a seat, and whether they got one.",
+    flow_nominal Metric "gauge" "apiserver_flowcontrol_nominal_limit_seats" ["priority_level"]
         "Seats that are a level's by its shares.",
-    flow_lower "gauge" "apiserver_flowcontrol_lower_limit_seats" ["priority_level"]
+    flow_lower Metric "gauge" "apiserver_flowcontrol_lower_limit_seats" ["priority_level"]
         "Seats that a level never lends.",
-    flow_upper "gauge" "apiserver_flowcontrol_upper_limit_seats" ["priority_level"]
+    flow_upper Metric "gauge" "apiserver_flowcontrol_upper_limit_seats" ["priority_level"]
         "Seats that a level may have with what others lend.",
 }
 
@@ -223,27 +150,6 @@ catalog! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn families_have_a_number_for_each_value_and_a_bound() {
-        static FAMILY: Family = Family::new("x_total", "counter", "Xs.", &["level", "schema"]);
-        let kept = FAMILY.with(&["a", "b\"\n\\"]);
-        kept.add(2);
-        FAMILY.with(&["c", "d"]).inc();
-        let mut text = String::new();
-        FAMILY.render(&mut text);
-        assert_eq!(
-            text,
-            "# HELP x_total Xs.\n# TYPE x_total counter\nx_total{level=\"a\",schema=\"b\\\"\\n\\\\\"} 2\n\
-             x_total{level=\"c\",schema=\"d\"} 1\n"
-        );
-        FAMILY.forget_unused();
-        for number in 0..MAX_CELLS + 5 {
-            FAMILY.with(&["n", &number.to_string()]).inc();
-        }
-        assert_eq!(FAMILY.with(&["n", "another"]).get(), 6);
-        assert_eq!(kept.get(), 2);
-    }
 
     #[test]
     fn every_metric_of_the_catalog_is_rendered_once() {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use kontiki_api::kinds;
+use kontiki_api::Kinds;
 use kontiki_base::metrics::METRICS;
 use kontiki_consensus::{Lane, ProposeError};
 use kontiki_controllers::commit::{Stamp, draft, settle};
-use kontiki_controllers::{CONTROLLERS, Plan, View, WorkKey, Write};
+use kontiki_controllers::{CONTROLLERS, Plan, View, WorkKey, Write, defined};
 use kontiki_state::{Event, Object, Op, OpResult, Proposal, Snapshot};
 
 use crate::backend::Backend;
@@ -59,6 +59,8 @@ struct Loop<B> {
     options: Options,
     reign: Reign,
     feed: Feed,
+    /// The kinds as of the last look.
+    kinds: Kinds,
     queue: Queue<Job>,
     admitting: FuturesUnordered<BoxFuture<'static, Prepared>>,
     in_flight: FuturesUnordered<BoxFuture<'static, Outcome>>,
@@ -69,15 +71,14 @@ struct Loop<B> {
 
 /// Runs until fenced.
 pub async fn run<B: Backend>(backend: B, options: Options, reign: Reign) -> Ended {
-    let resources: Vec<Arc<str>> = kinds::stored()
-        .map(|kind| kind.resource().clone())
-        .collect();
-    let (feed, snapshot) = Feed::start(backend.store(), &resources);
+    let kinds = defined(&Kinds::built_in(), &backend.store().snapshot());
+    let (feed, snapshot) = Feed::start(backend.store(), &resources(&kinds));
     let mut this = Loop {
         backend,
         options,
         reign,
         feed,
+        kinds,
         queue: Queue::default(),
         admitting: FuturesUnordered::new(),
         in_flight: FuturesUnordered::new(),
@@ -100,6 +101,12 @@ pub async fn run<B: Backend>(backend: B, options: Options, reign: Reign) -> Ende
     }
 }
 
+/// What controllers look at.
+fn resources(kinds: &Kinds) -> Vec<Arc<str>> {
+    let stored = kinds.stored().map(|kind| kind.resource().clone());
+    stored.collect()
+}
+
 impl<B: Backend> Loop<B> {
     fn enqueue(&mut self, job: Job) {
         self.overflowed |= !self.queue.add(job);
@@ -113,7 +120,27 @@ impl<B: Backend> Loop<B> {
             heartbeats: &*self.options.heartbeats,
             leader_since_ms: self.reign.since_ms,
             settings: &settings,
+            kinds: &self.kinds,
         })
+    }
+
+    /// Takes up kinds that users define and lets go of those that are defined no more.
+    fn take_kinds(&mut self) {
+        let kinds = defined(&self.kinds, &self.backend.store().snapshot());
+        if kinds.is_same(&self.kinds) {
+            return;
+        }
+        let (added, snapshot) = self.feed.follow(&resources(&kinds));
+        self.kinds = kinds;
+        let jobs = self.with_view(&snapshot, |view| {
+            let objects = added
+                .iter()
+                .flat_map(|resource| snapshot.list(resource, None, None));
+            objects
+                .flat_map(|object| concerned(view, &object))
+                .collect::<Vec<_>>()
+        });
+        jobs.into_iter().for_each(|job| self.enqueue(job));
     }
 
     fn enqueue_all(&mut self, snapshot: &Snapshot) {
@@ -127,6 +154,7 @@ impl<B: Backend> Loop<B> {
     }
 
     fn take_news(&mut self) {
+        self.take_kinds();
         let events = match self.feed.take() {
             News::Relist(snapshot) => {
                 self.enqueue_all(&snapshot);
@@ -227,7 +255,7 @@ impl<B: Backend> Loop<B> {
         };
         let manager = CONTROLLERS[job.0].field_manager();
         let prepared = Prepared {
-            drafts: draft(snapshot, plan.writes, manager, &mut stamp),
+            drafts: draft(&self.kinds, snapshot, plan.writes, manager, &mut stamp),
             job,
             status_only,
             atomic: plan.atomic,
@@ -267,7 +295,7 @@ impl<B: Backend> Loop<B> {
         let component = CONTROLLERS[job.0].name();
         let manager = CONTROLLERS[job.0].field_manager();
         let now_ms = self.options.clock.unix_ms();
-        let mut committed = settle(snapshot, prepared.drafts, manager, now_ms);
+        let mut committed = settle(&self.kinds, snapshot, prepared.drafts, manager, now_ms);
         for why in &committed.refused {
             tracing::debug!(controller = component, key = ?job.1, %why, "write refused");
         }

@@ -13,7 +13,13 @@ pub struct Feed {
     store: Store,
     cursors: Vec<(Arc<str>, Revision)>,
     notify: Arc<Notify>,
-    _subscriptions: Vec<Subscription>,
+    subscriptions: Vec<Subscription>,
+}
+
+fn subscribe(store: &Store, notify: &Arc<Notify>, resource: &Arc<str>) -> Subscription {
+    let notify = notify.clone();
+    let waker = Arc::new(move || notify.notify_one());
+    store.subscribe(&Interest::resource(resource.clone()), waker)
 }
 
 /// What is new.
@@ -28,12 +34,8 @@ impl Feed {
     /// Follows `resources` from now; the snapshot is what there is.
     pub fn start(store: &Store, resources: &[Arc<str>]) -> (Self, Snapshot) {
         let notify = Arc::new(Notify::new());
-        let subscribe = |resource: &Arc<str>| {
-            let notify = notify.clone();
-            let waker = Arc::new(move || notify.notify_one());
-            store.subscribe(&Interest::resource(resource.clone()), waker)
-        };
         // Subscribed first: nothing between the snapshot and the first wait is missed.
+        let subscribe = |resource: &Arc<str>| subscribe(store, &notify, resource);
         let subscriptions = resources.iter().map(subscribe).collect();
         let snapshot = store.snapshot();
         let revision = snapshot.revision();
@@ -46,10 +48,33 @@ impl Feed {
                 store: store.clone(),
                 cursors,
                 notify,
-                _subscriptions: subscriptions,
+                subscriptions,
             },
             snapshot,
         )
+    }
+
+    /// Follows exactly `resources` from now on. Answers those that it did not follow before, with what there is of them.
+    pub fn follow(&mut self, resources: &[Arc<str>]) -> (Vec<Arc<str>>, Snapshot) {
+        let is_wanted: Vec<bool> = (self.cursors.iter())
+            .map(|(known, _)| resources.contains(known))
+            .collect();
+        let mut wanted = is_wanted.iter();
+        self.subscriptions.retain(|_| wanted.next() == Some(&true));
+        let mut wanted = is_wanted.iter();
+        self.cursors.retain(|_| wanted.next() == Some(&true));
+        let is_new =
+            |resource: &&Arc<str>| self.cursors.iter().all(|(known, _)| known != *resource);
+        let added: Vec<Arc<str>> = resources.iter().filter(is_new).cloned().collect();
+        for resource in &added {
+            let subscription = subscribe(&self.store, &self.notify, resource);
+            self.subscriptions.push(subscription);
+        }
+        let snapshot = self.store.snapshot();
+        let revision = snapshot.revision();
+        let cursors = added.iter().map(|resource| (resource.clone(), revision));
+        self.cursors.extend(cursors);
+        (added, snapshot)
     }
 
     /// Returns when there may be something new.

@@ -4,7 +4,7 @@
 //! a subresource of its own that tracks nothing.
 
 use kontiki_api::managed_fields::Writer;
-use kontiki_api::{Subresource, by_resource, stored, time};
+use kontiki_api::{Kinds, Subresource, by_resource, stored, time};
 use kontiki_controllers::commit::{Stamp, commit, header_of};
 use kontiki_controllers::{EventNote, Propagation, Write};
 use kontiki_scheduler::{Decision, PodRef};
@@ -167,7 +167,15 @@ fn preempt(
         now_ms,
         bits: &mut || 0,
     };
-    for op in commit(snapshot, vec![write], FIELD_MANAGER, &mut stamp).ops {
+    for op in commit(
+        &Kinds::built_in(),
+        snapshot,
+        vec![write],
+        FIELD_MANAGER,
+        &mut stamp,
+    )
+    .ops
+    {
         placement.ops.push(with_reason(op, now_ms));
     }
     let message = format!(

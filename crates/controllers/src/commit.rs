@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kontiki_api::managed_fields::Writer;
-use kontiki_api::meta::{self, Meta, metadata_mut};
-use kontiki_api::{Kind, Subresource, by_resource, stored, time};
+use kontiki_api::meta::{Meta, metadata_mut};
+use kontiki_api::{Kind, Kinds, Subresource, stored, time};
 use kontiki_state::{Header, Key, Object, Op, Precondition, Snapshot};
 use serde_json::{Value, json};
 
@@ -77,19 +77,26 @@ pub struct Committed {
 /// Operations for `writes` of the field manager `manager`. Of two writes to one object the later is left for the next
 /// reconcile.
 pub fn commit(
+    kinds: &Kinds,
     snapshot: &Snapshot,
     writes: Vec<Write>,
     manager: &str,
     stamp: &mut Stamp<'_>,
 ) -> Committed {
-    let drafts = draft(snapshot, writes, manager, stamp);
-    settle(snapshot, drafts, manager, stamp.now_ms)
+    let drafts = draft(kinds, snapshot, writes, manager, stamp);
+    settle(kinds, snapshot, drafts, manager, stamp.now_ms)
 }
 
 /// The second step: operations of what was drafted.
-pub fn settle(snapshot: &Snapshot, drafts: Drafts, manager: &str, now_ms: u64) -> Committed {
+pub fn settle(
+    kinds: &Kinds,
+    snapshot: &Snapshot,
+    drafts: Drafts,
+    manager: &str,
+    now_ms: u64,
+) -> Committed {
     let now = time::rfc3339(now_ms);
-    let writer = |resource: &str| Some(Writer::new(by_resource(resource)?, manager, &now));
+    let writer = |resource: &str| Some(Writer::new(kinds.by_resource(resource)?, manager, &now));
     let mut committed = Committed {
         refused: drafts.refused,
         complaints: drafts.complaints,
@@ -103,7 +110,7 @@ pub fn settle(snapshot: &Snapshot, drafts: Drafts, manager: &str, now_ms: u64) -
                 object,
                 announce,
             } => {
-                let kind = by_resource(&resource);
+                let kind = kinds.by_resource(&resource);
                 let ops = kind.map(|kind| create(kind, object));
                 (ops.unwrap_or_default(), announce)
             }
@@ -135,7 +142,8 @@ pub fn settle(snapshot: &Snapshot, drafts: Drafts, manager: &str, now_ms: u64) -
                 let wanted = snapshot.get(&key).filter(|object| {
                     object.header.uid == uid && revision.is_none_or(|it| it == object.revision)
                 });
-                let ops = wanted.map(|object| delete(&object, grace_seconds, propagation, now_ms));
+                let ops =
+                    wanted.map(|object| delete(kinds, &object, grace_seconds, propagation, now_ms));
                 (ops.unwrap_or_default(), None)
             }
         };
@@ -214,7 +222,7 @@ fn update(
             writer.update_parts(&old, &mut object);
         }
         if counts {
-            meta::count_generation(&mut object, &old);
+            kind.count_generation(&mut object, &old);
         }
     }
     let header = header_of(kind, &object);
@@ -241,8 +249,14 @@ pub fn is_finished(object: &Value) -> bool {
 }
 
 /// What the API's delete would do.
-fn delete(object: &Object, grace: Option<i64>, propagation: Propagation, now_ms: u64) -> Vec<Op> {
-    let Some(kind) = by_resource(&object.key.resource) else {
+fn delete(
+    kinds: &Kinds,
+    object: &Object,
+    grace: Option<i64>,
+    propagation: Propagation,
+    now_ms: u64,
+) -> Vec<Op> {
+    let Some(kind) = kinds.by_resource(&object.key.resource) else {
         return Vec::new();
     };
     let old = object.value();
@@ -258,6 +272,7 @@ fn delete(object: &Object, grace: Option<i64>, propagation: Propagation, now_ms:
     if !object.header.deleting {
         set_propagation(&mut new, propagation);
         mark(&mut new, now_ms + grace.unsigned_abs() * 1000, grace);
+        kind.prepare_delete(&mut new, &time::rfc3339(now_ms));
         if kind.counts_generation() {
             let generation = new["metadata"]["generation"].as_i64().unwrap_or(0);
             new["metadata"]["generation"] = json!(generation + 1);

@@ -34,4 +34,6 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::pod_gc::PodGc,
     &crate::garbage_collector::GarbageCollector,
     &crate::event_ttl::EventTtl,
+    &crate::custom_resource_definitions::Names,
+    &crate::custom_resource_definitions::Cleanup,
 ];

@@ -5,7 +5,7 @@
 //! authoritative state. An owner of a kind that nobody knows counts as alive.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kontiki_api::{KINDS, Kind, by_resource};
+use kontiki_api::Kind;
 use kontiki_state::{Key, Object};
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ fn key_of(object: &Object) -> WorkKey {
 
 /// Objects that a change may condemn or set free.
 fn concerned(view: &View<'_>, object: &Object) -> Vec<WorkKey> {
-    if by_resource(&object.key.resource).is_none() {
+    if view.kinds.by_resource(&object.key.resource).is_none() {
         return Vec::new();
     }
     let stored = view.snapshot.get(&object.key);
@@ -124,19 +124,18 @@ enum Owner {
     Waiting(std::sync::Arc<Object>),
 }
 
-fn kind_of(reference: &OwnerReference) -> Option<&'static Kind> {
+fn kind_of<'a>(view: &'a View<'_>, reference: &OwnerReference) -> Option<&'a Kind> {
     let group = reference
         .api_version
         .split_once('/')
         .map_or("", |(group, _)| group);
-    KINDS
+    view.kinds
         .iter()
-        .copied()
         .find(|kind| kind.group() == group && kind.kind() == reference.kind)
 }
 
 fn look_up(view: &View<'_>, dependent: &Object, reference: &OwnerReference) -> Owner {
-    let Some(kind) = kind_of(reference) else {
+    let Some(kind) = kind_of(view, reference) else {
         return Owner::Solid;
     };
     let namespace = if kind.namespaced() {

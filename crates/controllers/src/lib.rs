@@ -13,6 +13,7 @@ mod cluster_role_aggregation;
 pub mod commit;
 mod controllers;
 mod cron_job;
+mod custom_resource_definitions;
 mod deployment;
 mod disruption;
 mod endpoint_slice;
@@ -48,7 +49,7 @@ pub use certificates::{Certificate, CertificateSigner};
 pub use controllers::CONTROLLERS;
 pub use extension_authentication::FRONT_PROXY_NAME;
 pub use plan::{EventNote, Plan, Propagation, Write};
-pub use view::{Found, Settings, View, typed};
+pub use view::{Found, Settings, View, defined, typed};
 
 use std::sync::Arc;
 

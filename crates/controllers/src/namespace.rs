@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kontiki_api::by_resource;
 use kontiki_state::Object;
 use serde_json::{Value, json};
 
@@ -127,10 +126,11 @@ fn content_of_deleted(view: &View<'_>, object: &Object) -> Vec<WorkKey> {
 
 /// Everything in a namespace; objects of no served kind are not a user's.
 fn content(view: &View<'_>, namespace: &str) -> Vec<std::sync::Arc<Object>> {
-    let served = view
-        .snapshot
-        .resources()
-        .filter(|resource| by_resource(resource).is_some_and(|kind| kind.namespaced()));
+    let served = view.snapshot.resources().filter(|resource| {
+        view.kinds
+            .by_resource(resource)
+            .is_some_and(|kind| kind.namespaced())
+    });
     served
         .flat_map(|resource| view.snapshot.list(resource, Some(namespace), None))
         .collect()

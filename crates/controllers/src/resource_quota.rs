@@ -246,13 +246,14 @@ mod tests {
         };
         apply(&mut state, vec![delete]);
         let snapshot = state.snapshot();
-        let settings = Settings::default();
+        let (settings, kinds) = (Settings::default(), kontiki_api::Kinds::built_in());
         let view = View {
             snapshot: &snapshot,
             now_ms: 0,
             heartbeats: &|_| None,
             leader_since_ms: 0,
             settings: &settings,
+            kinds: &kinds,
         };
         let counts = |object: &Object| concerned(&view, object) == [WorkKey::new("default", "q")];
         let stored = |resource: &str, name: &str| snapshot.find(resource, "default", name).unwrap();

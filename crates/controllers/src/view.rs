@@ -6,6 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::Resource;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
+use kontiki_api::Kinds;
+use kontiki_api::custom::DEFINITIONS;
 use kontiki_state::{Object, Snapshot};
 use serde::de::DeserializeOwned;
 
@@ -56,6 +58,17 @@ pub struct View<'a> {
     pub leader_since_ms: u64,
     /// Facts of the cluster.
     pub settings: &'a Settings,
+    /// The kinds that the snapshot defines.
+    pub kinds: &'a Kinds,
+}
+
+/// The kinds that a snapshot defines; `before` knows most of them.
+pub fn defined(before: &Kinds, snapshot: &Snapshot) -> Kinds {
+    let objects: Vec<Arc<Object>> = snapshot.list(DEFINITIONS, None, None).collect();
+    before.with(objects.iter().map(|object| {
+        let read = || Some(object.value());
+        (&*object.key.name, object.revision, read)
+    }))
 }
 
 /// An object and its typed form.

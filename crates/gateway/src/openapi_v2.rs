@@ -187,7 +187,10 @@ fn schema(found: &Value) -> Value {
     }
     // Numbers or text: v2 has no alternatives.
     if schema.remove("oneOf").is_some() {
-        schema.insert("type".into(), "string".into());
+        schema.entry("type").or_insert_with(|| "string".into());
+    }
+    for name in ["anyOf", "not", "nullable"] {
+        schema.remove(name);
     }
     for name in ["items", "additionalProperties"] {
         if let Some(inner) = schema.get_mut(name).filter(|inner| inner.is_object()) {

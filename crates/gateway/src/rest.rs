@@ -63,7 +63,7 @@ pub async fn serve(
         shaper,
         style,
     };
-    match parts.method {
+    let mut answered = match parts.method {
         Method::GET if is_watch(resource, query) => call.watch().await,
         Method::GET if resource.is_collection() => call.list().await,
         Method::GET => call.get().await,
@@ -71,7 +71,11 @@ pub async fn serve(
         Method::PATCH => call.patch(content).await,
         Method::PUT => call.update(content).await,
         _ => call.create(content).await,
+    };
+    if let (Ok(response), Some(warning)) = (&mut answered, kind.deprecation()) {
+        respond::warn(response, &[warning.to_owned()]);
     }
+    answered
 }
 
 /// 405 where the path exists and the method does not.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use kontiki_apiserver::{ApiServer, Context};
 use kontiki_base::metrics::METRICS;
-use kontiki_base::status::Status;
+use kontiki_base::status::{Reason, Status};
 
 use crate::discovery::Discovery;
 use crate::health::{self, Check};
@@ -90,8 +90,36 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
     let (Some(parsed), Some(context)) = (parsed, context) else {
         return respond::status(&Status::internal("a request without its layers"));
     };
+    let line = (request.method().clone(), request.uri().clone());
+    let parsed = match known_elsewhere(&gateway, &parsed, &context, line).await {
+        Ok(Some(known)) => Arc::new(known),
+        Ok(None) => parsed,
+        Err(status) => return respond::status(&status),
+    };
     let answered = dispatch(&gateway, &parsed, context, request).await;
     answered.unwrap_or_else(|status| respond::status(&status))
+}
+
+/// A path that leads nowhere may lead somewhere on a replica that is ahead: a kind may just have been defined.
+async fn known_elsewhere(
+    gateway: &Gateway,
+    parsed: &Parsed,
+    context: &Context,
+    (method, uri): (Method, Uri),
+) -> Result<Option<Parsed>, Status> {
+    let is_custom = uri.path().starts_with("/apis/");
+    let leads_nowhere = match &parsed.route {
+        Route::Unknown => true,
+        Route::Refused(status) => status.reason == Reason::NotFound,
+        _ => false,
+    };
+    if !is_custom || !leads_nowhere {
+        return Ok(None);
+    }
+    let before = gateway.api.kinds();
+    let kinds = gateway.api.kinds_of_leader(context).await?;
+    let again = || Parsed::of(&kinds, &method, &uri);
+    Ok((!kinds.is_same(&before)).then(again))
 }
 
 async fn dispatch(

@@ -82,7 +82,10 @@ impl Shaper {
             accept::Shape::Object => {
                 let start = out.len();
                 object.write_json(out);
-                strip_type(out, start, &self.kind);
+                // Upstream decodes users' kinds into maps, which keep theirs.
+                if self.kind.definition().is_none() {
+                    strip_type(out, start, &self.kind);
+                }
             }
             accept::Shape::Partial | accept::Shape::PartialList => {
                 write_partial(&object.json(), out)

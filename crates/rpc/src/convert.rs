@@ -37,7 +37,8 @@ pub fn target(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Targ
     })
 }
 
-fn kind_of<'a>(kinds: &'a Kinds, reference: &proto::ObjectRef) -> Option<&'a Kind> {
+/// The kind that a reference names.
+pub fn kind_of<'a>(kinds: &'a Kinds, reference: &proto::ObjectRef) -> Option<&'a Kind> {
     let proto::ObjectRef {
         group,
         version,

@@ -9,10 +9,12 @@ use kontiki_apiserver::{ApiServer, Context, Impersonation, Seat, Target, User};
 use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
 use kontiki_proto::api as proto;
+use kontiki_proto::api::ObjectRef;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response};
 
 use crate::audit;
+use crate::convert;
 use crate::convert::target;
 use crate::error::to_tonic;
 
@@ -148,6 +150,21 @@ impl Face {
             asked.page_size,
         );
         seating.await.1
+    }
+
+    /// The kinds, newer ones if that of the reference is not known here: it may just have been defined elsewhere.
+    pub async fn kinds_for(
+        &self,
+        context: &Context,
+        reference: Option<&ObjectRef>,
+    ) -> Result<Kinds, Status> {
+        let kinds = self.api.kinds();
+        match reference {
+            Some(reference) if convert::kind_of(&kinds, reference).is_none() => {
+                self.api.kinds_of_leader(context).await
+            }
+            _ => Ok(kinds),
+        }
     }
 
     /// Runs a unary call within its deadline and the limit of calls at once.

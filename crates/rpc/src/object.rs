@@ -30,7 +30,10 @@ impl Service {
         context: &Context,
         request: proto::GetRequest,
     ) -> Result<proto::GetResponse, Status> {
-        let target = named(&self.face.api.kinds(), request.r#ref)?;
+        let target = named(
+            &self.face.kinds_for(context, request.r#ref.as_ref()).await?,
+            request.r#ref,
+        )?;
         let options = GetOptions {
             resource_version: stale(request.allow_stale),
         };
@@ -46,7 +49,10 @@ impl Service {
         context: &Context,
         request: proto::ListRequest,
     ) -> Result<proto::ListResponse, Status> {
-        let target = collection(&self.face.api.kinds(), request.r#ref)?;
+        let target = collection(
+            &self.face.kinds_for(context, request.r#ref.as_ref()).await?,
+            request.r#ref,
+        )?;
         let limit = u64::try_from(request.page_size)
             .map_err(|_| Status::bad_request("page_size: must not be negative"))?;
         let options = ListOptions {
@@ -86,7 +92,10 @@ impl Service {
             Type::Unspecified => return Err(Status::bad_request("type: Required value")),
         };
         let (target, options) = (
-            named(&self.face.api.kinds(), request.r#ref)?,
+            named(
+                &self.face.kinds_for(context, request.r#ref.as_ref()).await?,
+                request.r#ref,
+            )?,
             write_options(request.options)?,
         );
         let written = self
@@ -113,7 +122,10 @@ impl Service {
         request: proto::ApplyRequest,
     ) -> Result<proto::ApplyResponse, Status> {
         let (target, options) = (
-            named(&self.face.api.kinds(), request.r#ref)?,
+            named(
+                &self.face.kinds_for(context, request.r#ref.as_ref()).await?,
+                request.r#ref,
+            )?,
             write_options(request.options)?,
         );
         if options.field_manager.is_none() {
@@ -168,7 +180,10 @@ pub async fn create(
     request: proto::CreateRequest,
 ) -> Result<proto::CreateResponse, Status> {
     let (target, options) = (
-        creatable(&face.api.kinds(), request.r#ref)?,
+        creatable(
+            &face.kinds_for(context, request.r#ref.as_ref()).await?,
+            request.r#ref,
+        )?,
         write_options(request.options)?,
     );
     let written = face
@@ -189,7 +204,10 @@ pub async fn update(
     request: proto::UpdateRequest,
 ) -> Result<proto::UpdateResponse, Status> {
     let (target, options) = (
-        named(&face.api.kinds(), request.r#ref)?,
+        named(
+            &face.kinds_for(context, request.r#ref.as_ref()).await?,
+            request.r#ref,
+        )?,
         write_options(request.options)?,
     );
     let written = face
@@ -209,7 +227,10 @@ pub async fn delete(
     context: &Context,
     request: proto::DeleteRequest,
 ) -> Result<proto::DeleteResponse, Status> {
-    let (target, options) = deletion(&face.api.kinds(), request)?;
+    let (target, options) = deletion(
+        &face.kinds_for(context, request.r#ref.as_ref()).await?,
+        request,
+    )?;
     let written = face.api.delete(context, &target, &options).await?;
     context.audit.answers(|| written.object.json());
     Ok(proto::DeleteResponse {

@@ -28,7 +28,11 @@ pub async fn start(
     request: proto::WatchRequest,
 ) -> Result<Response<Responses>, tonic::Status> {
     let refused = |status: Status| to_tonic(&status);
-    let target = target(&face.api.kinds(), request.r#ref).map_err(refused)?;
+    let kinds = face
+        .kinds_for(context, request.r#ref.as_ref())
+        .await
+        .map_err(refused)?;
+    let target = target(&kinds, request.r#ref).map_err(refused)?;
     let resumes = !request.resume_token.is_empty();
     if resumes && request.resume_token.parse::<u64>().is_err() {
         return Err(refused(Status::bad_request(

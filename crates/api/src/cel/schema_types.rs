@@ -30,7 +30,11 @@ impl Types {
             Schema::Double => Type::Double,
             Schema::Bytes => Type::Bytes,
             Schema::Time | Schema::MicroTime => Type::Timestamp,
-            Schema::IntOrString | Schema::Any => Type::Dyn,
+            Schema::IntOrString
+            | Schema::Any
+            | Schema::Deduced
+            | Schema::Later(_)
+            | Schema::Either(_) => Type::Dyn,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Hooks {
     pub prepare_status: fn(&mut Value, &Value),
     /// Before an update of the approval subresource `(new, old)`, after the steps common with the status.
     pub prepare_approval: fn(&mut Value, &Value),
+    /// What a deletion that has begun makes of the object, besides its time: `(object, now)`.
+    pub prepare_delete: fn(&mut Value, &str),
     /// Rules beyond metadata: `(new, old)`; `old` is `None` for a create.
     pub validate: fn(&Value, Option<&Value>) -> Vec<FieldError>,
     /// Rules of a status update beyond metadata: `(new, old)`.
@@ -57,6 +59,7 @@ impl Hooks {
         prepare_update: |_, _| (),
         prepare_status: |_, _| (),
         prepare_approval: |_, _| (),
+        prepare_delete: |_, _| (),
         validate: |_, _| Vec::new(),
         validate_status: |_, _| Vec::new(),
         validate_approval: |_, _| Vec::new(),

@@ -25,19 +25,43 @@ pub struct Conversion {
 impl Kind {
     /// The version of this kind that is stored: mostly itself.
     pub fn stored(&self) -> &Self {
-        match self.conversion() {
-            Some(conversion) => conversion.stored,
-            None => self,
+        match (self, self.conversion()) {
+            (_, Some(conversion)) => conversion.stored,
+            (Self::Custom(kind), None) => kind.stored.as_ref().unwrap_or(self),
+            (_, None) => self,
         }
     }
 
     /// Whether answers show stored objects as they are.
     pub fn is_stored(&self) -> bool {
-        self.conversion().is_none()
+        match self {
+            Self::BuiltIn(_) => self.conversion().is_none(),
+            Self::Custom(kind) => kind.stored.is_none(),
+        }
+    }
+
+    /// Whether a stored object of that revision is shown as it is. A user's kind may have another definition by now:
+    /// then objects are read along the present one.
+    pub fn shows_as_stored(&self, revision: u64) -> bool {
+        match self {
+            Self::BuiltIn(_) => self.is_stored(),
+            Self::Custom(kind) => kind.shows_as_stored(revision),
+        }
+    }
+
+    /// Makes an object, on which all the work is done, what is stored. Objects of built-in kinds are worked on in the
+    /// stored form (`to_stored`), those of users' kinds in the version of the request.
+    pub fn to_storage(&self, object: &mut Value) {
+        if let Self::Custom(kind) = self {
+            kind.write(object);
+        }
     }
 
     /// Makes a stored object one of this version.
     pub fn from_stored(&self, object: &mut Value) {
+        if let Self::Custom(kind) = self {
+            return kind.read(object);
+        }
         let Some(conversion) = self.conversion() else {
             return;
         };

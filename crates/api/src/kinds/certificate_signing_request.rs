@@ -94,6 +94,9 @@ fn requester(spec: &mut Fields, admission: &Admission<'_>) {
     if !requester.groups.is_empty() {
         spec.insert("groups".to_owned(), json!(requester.groups));
     }
+    if let Some(extra) = requester.extra.filter(|extra| !extra.is_empty()) {
+        spec.insert("extra".to_owned(), json!(extra));
+    }
 }
 
 /// Nobody becomes a master by a certificate (upstream's plugin CertificateSubjectRestriction).
@@ -210,6 +213,8 @@ fn state(request: &Value) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::testing::created;
     use super::*;
     use crate::admission::Requester;
@@ -231,11 +236,13 @@ pub(crate) mod tests {
     fn the_requester_is_written_down() {
         let none = Given::new(Vec::new());
         let groups = ["dev".to_owned()];
+        let extra = BTreeMap::from([("from".to_owned(), vec!["token".to_owned()])]);
         let admission = Admission {
             requester: Requester {
                 name: "jane",
                 uid: "u1",
                 groups: &groups,
+                extra: Some(&extra),
             },
             ..none.admission()
         };
@@ -249,7 +256,7 @@ pub(crate) mod tests {
             (&json!("jane"), &json!("u1"))
         );
         assert_eq!(spec["groups"], json!(["dev"]));
-        assert!(spec.get("extra").is_none());
+        assert_eq!(spec["extra"], json!({"from": ["token"]}));
         let new = created(&KIND, &new);
         assert_eq!(
             row(&new, 0)[2..],

@@ -2,6 +2,8 @@
 
 mod validate;
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec};
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::Meta;
 use crate::podspec::json::{Fields, ensure, into_object, list, or, or_pointer, text, typed};
 use crate::podspec::warnings;
+use crate::quantity::Quantity;
 use crate::table;
 
 pub(super) use validate::{VOLUME_MODES, access_modes};
@@ -77,6 +80,39 @@ fn admit(claim: &mut Value, old: Option<&Value>, admission: &Admission<'_>) -> R
         ensure(into_object(claim), "spec").insert("storageClassName".to_owned(), name.into());
     }
     Ok(())
+}
+
+/// Whether a claim may become as large as it wants: once it is bound, and if its class, which is looked up, says so
+/// (upstream plugin `PersistentVolumeClaimResize`).
+pub fn check_growth(
+    claim: &Value,
+    old: &Value,
+    class_named: impl FnOnce(&str) -> Option<Arc<Value>>,
+) -> Result<(), Denied> {
+    let size = |claim: &Value| -> Quantity {
+        let size = text(claim, "/spec/resources/requests/storage");
+        size.parse().unwrap_or_default()
+    };
+    if size(claim) <= size(old) {
+        return Ok(());
+    }
+    if text(old, "/status/phase") != "Bound" {
+        let why = "Only bound persistent volume claims can be expanded";
+        return Err(Denied(why.to_owned()));
+    }
+    let class = class_of(claim);
+    let grows = class_named(class).is_some_and(|class| class["allowVolumeExpansion"] == true);
+    if class != class_of(old) || !grows {
+        let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must \
+                   support resize";
+        return Err(Denied(why.to_owned()));
+    }
+    Ok(())
+}
+
+fn class_of(claim: &Value) -> &str {
+    let annotated = Meta::of(claim).annotation(CLASS_ANNOTATION);
+    annotated.unwrap_or_else(|| text(claim, "/spec/storageClassName"))
 }
 
 fn prepare_create(object: &mut Value) {
@@ -204,6 +240,40 @@ pub(super) fn modes_cell(modes: &[Value]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claims_grow_where_their_class_lets_them() {
+        let named = |name: &str| match name {
+            "grows" => Some(Arc::new(json!({"allowVolumeExpansion": true}))),
+            "stays" => Some(Arc::new(json!({"allowVolumeExpansion": false}))),
+            _ => None,
+        };
+        let claim = |class: &str, size: &str, phase: &str| {
+            json!({"spec": {"storageClassName": class, "resources": {"requests": {"storage": size}}},
+                "status": {"phase": phase}})
+        };
+        let unsupported = "only dynamically provisioned pvc can be resized and the storageclass that provisions the \
+                           pvc must support resize";
+        for (class, size, phase, expected) in [
+            ("grows", "2Gi", "Bound", ""),
+            ("grows", "1Gi", "Pending", ""),
+            ("stays", "500Mi", "Bound", ""),
+            (
+                "grows",
+                "2Gi",
+                "Pending",
+                "Only bound persistent volume claims can be expanded",
+            ),
+            ("stays", "2Gi", "Bound", unsupported),
+            ("none", "2Gi", "Bound", unsupported),
+            ("", "2Gi", "Bound", unsupported),
+        ] {
+            let (old, new) = (claim(class, "1Gi", phase), claim(class, size, phase));
+            let told = check_growth(&new, &old, named);
+            let told = told.map_or_else(|denied| denied.0, |()| String::new());
+            assert_eq!(told, expected, "{class} {size} {phase}");
+        }
+    }
 
     #[test]
     fn new_claims_are_pending_and_their_sources_agree() {

@@ -19,7 +19,7 @@ impl<'a> Shape<'a> {
     /// The root of a kind's schema.
     pub fn of(schema: &'a Schema) -> Self {
         Self {
-            schema: Some(schema),
+            schema: Some(schema.known()),
             is_atomic: false,
         }
     }
@@ -33,7 +33,7 @@ impl<'a> Shape<'a> {
     pub(crate) fn is_leaf_for(self, value: &Value) -> bool {
         let granular = match (self.schema, value) {
             (Some(Schema::Object(object)), Value::Object(_) | Value::Null) => !object.atomic,
-            (Some(Schema::Map(_)), Value::Object(_) | Value::Null) => true,
+            (Some(Schema::Map(_) | Schema::Deduced), Value::Object(_) | Value::Null) => true,
             (Some(Schema::List(list)), Value::Array(_) | Value::Null) => {
                 list.kind != ListKind::Atomic
             }
@@ -45,13 +45,15 @@ impl<'a> Shape<'a> {
     /// A field of a struct, or an entry of a map.
     pub fn field(self, name: &str) -> Self {
         match self.schema {
-            Some(Schema::Object(object)) => {
-                object.fields.get(name).map_or(Self::UNKNOWN, |field| Self {
-                    schema: Some(&field.schema),
+            Some(Schema::Object(object)) => match object.fields.get(name) {
+                Some(field) => Self {
+                    schema: Some(field.schema.known()),
                     is_atomic: field.atomic,
-                })
-            }
+                },
+                None => object.rest.as_ref().map_or(Self::UNKNOWN, Self::of),
+            },
             Some(Schema::Map(value)) => Self::of(value),
+            Some(Schema::Deduced) => self,
             _ => Self::UNKNOWN,
         }
     }
@@ -86,13 +88,10 @@ impl<'a> Shape<'a> {
     /// The path element of a list's item.
     pub(crate) fn element(self, item: &Value) -> Element {
         let list = self.schema.and_then(Schema::list);
-        match list.map(|list| list.kind) {
+        match list.map(|list| &list.kind) {
             Some(ListKind::Map(keys)) => Element::key(
                 keys.iter()
-                    .filter_map(|key| {
-                        let value = item.get(*key).filter(|value| !value.is_null()).cloned();
-                        Some(((*key).to_owned(), value.or_else(|| default_key(key))?))
-                    })
+                    .filter_map(|key| Some((key.name.to_string(), key.of(item)?.clone())))
                     .collect::<BTreeMap<_, _>>(),
             ),
             _ => Element::value(item),
@@ -118,9 +117,4 @@ impl<'a> Shape<'a> {
             Merge::Set => None,
         }
     }
-}
-
-/// The only key field that may be left out in upstream's lists has this default.
-fn default_key(key: &str) -> Option<Value> {
-    (key == "protocol").then(|| Value::from("TCP"))
 }

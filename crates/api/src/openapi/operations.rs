@@ -172,7 +172,13 @@ impl<'a> Operation<'a> {
     }
 
     pub(super) fn answers(mut self, definition: &str) -> Self {
-        self.answer = content(ANSWERS, &component(definition));
+        // Users' kinds have no protobuf, and nothing to merge strategically by.
+        let types = if self.kind.definition().is_some() {
+            &ANSWERS[..2]
+        } else {
+            ANSWERS
+        };
+        self.answer = content(types, &component(definition));
         self
     }
 
@@ -201,8 +207,13 @@ impl<'a> Operation<'a> {
             && let Some(answer) = self.answer.as_object_mut()
             && self.action == "list"
         {
-            answer.extend(
+            let types = if self.kind.definition().is_some() {
+                &STREAMS[..1]
+            } else {
                 STREAMS
+            };
+            answer.extend(
+                types
                     .iter()
                     .map(|kind| ((*kind).to_owned(), json!({"schema": schema}))),
             );
@@ -225,7 +236,12 @@ impl<'a> Operation<'a> {
             Body::Object(definition) => content(&["*/*"], &component(definition)),
             Body::Patch => {
                 self.add(&[FORCE]);
-                content(PATCHES, &component(PATCH))
+                let types = if self.kind.definition().is_some() {
+                    &PATCHES[..3]
+                } else {
+                    PATCHES
+                };
+                content(types, &component(PATCH))
             }
         };
         self.body = Some(json!({"content": content, "required": true}));

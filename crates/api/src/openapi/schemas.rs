@@ -6,14 +6,14 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, Status};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Status};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::kind::{Gvk, Kind, Subresource};
 use crate::schema::compile::{generate, reference};
-use crate::schema::{ListKind, Merge, is_atomic, rule};
+use crate::schema::{ListRule, Merge, is_atomic, rule};
 
 const COMPONENTS: &str = "#/components/schemas/";
 pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
@@ -30,9 +30,13 @@ pub(super) fn definition_of<T: JsonSchema>() -> String {
 
 /// The definition name of a kind, and of its list.
 pub(super) fn definition(kind: &Kind) -> String {
-    let Kind::BuiltIn(built_in) = kind;
-    let (root, _) = generate(built_in);
-    reference(&root).unwrap_or_default().to_owned()
+    match kind {
+        Kind::BuiltIn(kind) => {
+            let (root, _) = generate(kind);
+            reference(&root).unwrap_or_default().to_owned()
+        }
+        Kind::Custom(kind) => kind.schema_name(),
+    }
 }
 
 /// The definition of what a subresource reads and writes.
@@ -60,12 +64,22 @@ pub(super) struct Components(BTreeMap<String, Value>);
 impl Components {
     /// Adds a kind, its list, and what its verbs speak of.
     pub(super) fn add(&mut self, kind: &Kind) {
-        let Kind::BuiltIn(built_in) = kind;
-        let (root, definitions) = generate(built_in);
-        self.convert_all(definitions);
-        let Some(definition) = reference(&root) else {
-            return;
+        let definition = match kind {
+            Kind::BuiltIn(kind) => {
+                let (root, definitions) = generate(kind);
+                self.convert_all(definitions);
+                let Some(definition) = reference(&root) else {
+                    return;
+                };
+                definition.to_owned()
+            }
+            Kind::Custom(kind) => {
+                self.add_type::<ObjectMeta>(None);
+                self.0.insert(kind.schema_name(), kind.openapi());
+                kind.schema_name()
+            }
         };
+        let definition = definition.as_str();
         let Gvk {
             group,
             version,
@@ -176,6 +190,13 @@ fn convert_definition(definition: &str, mut schema: Value) -> Value {
                 "oneOf": [{"type": "integer"}, {"type": "string"}],
             });
         }
+        // Upstream says no more of these.
+        Some(
+            "JSON"
+            | "JSONSchemaPropsOrArray"
+            | "JSONSchemaPropsOrBool"
+            | "JSONSchemaPropsOrStringArray",
+        ) => return json!({"description": description}),
         _ => {}
     }
     if is_atomic(definition) {
@@ -214,9 +235,9 @@ fn extend(definition: &str, field: &str, property: &mut Value) {
     let rule = rule(definition, field);
     if property.get("type").and_then(Value::as_str) == Some("array") {
         let list_type = match rule.list {
-            ListKind::Atomic => "atomic",
-            ListKind::Set => "set",
-            ListKind::Map(keys) => {
+            ListRule::Atomic => "atomic",
+            ListRule::Set => "set",
+            ListRule::Map(keys) => {
                 property["x-kubernetes-list-map-keys"] = json!(keys);
                 "map"
             }

@@ -213,6 +213,11 @@ fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
 fn fits(schema: &Schema, content: &Content) -> bool {
     match (schema, content) {
         (Schema::Object(object), Content::Message(message)) => &*object.name == message.name,
+        (Schema::Later(_), content) => fits(schema.known(), content),
+        (Schema::Either(_), content) => matches!(
+            content,
+            Content::SchemaOrBool | Content::SchemaOrArray | Content::SchemaOrStrings
+        ),
         (Schema::String, Content::String)
         | (Schema::Bool, Content::Bool)
         | (Schema::Int32, Content::Int32)

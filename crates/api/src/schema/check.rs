@@ -57,10 +57,12 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn value(&mut self, schema: &'a Schema, value: &mut Value) -> Result<(), Error> {
         match (schema, &mut *value) {
-            (Schema::Any, _)
+            (Schema::Any | Schema::Deduced, _)
             | (Schema::String, Value::String(_))
             | (Schema::Bool, Value::Bool(_))
             | (Schema::Double, Value::Number(_)) => Ok(()),
+            (Schema::Either(_), value) if !value.is_object() => Ok(()),
+            (Schema::Later(_) | Schema::Either(_), value) => self.value(schema.known(), value),
             (Schema::Object(object), Value::Object(fields)) => self.object(object, fields),
             (Schema::Map(item), Value::Object(entries)) => self.map(item, entries),
             (Schema::List(list), Value::Array(items)) => self.list(&list.item, items),
@@ -222,20 +224,23 @@ fn go_type(schema: &Schema) -> String {
         Schema::Quantity => "resource.Quantity".into(),
         Schema::Time => "v1.Time".into(),
         Schema::MicroTime => "v1.MicroTime".into(),
-        Schema::Any => "interface {}".into(),
+        Schema::Any | Schema::Deduced => "interface {}".into(),
+        Schema::Later(later) | Schema::Either(later) => go_type(later.get()),
     }
 }
 
 /// What Go has where JSON has null inside a list or map.
 fn zero(schema: &Schema) -> Value {
     match schema {
-        Schema::Object(_) | Schema::Map(_) => Value::Object(Map::new()),
+        Schema::Object(_) | Schema::Map(_) | Schema::Later(_) => Value::Object(Map::new()),
         Schema::List(_) => Value::Array(Vec::new()),
         Schema::String | Schema::Bytes => "".into(),
         Schema::Bool => false.into(),
         Schema::Int32 | Schema::Int64 | Schema::Double | Schema::IntOrString => 0.into(),
         Schema::Quantity => "0".into(),
-        Schema::Time | Schema::MicroTime | Schema::Any => Value::Null,
+        Schema::Time | Schema::MicroTime | Schema::Any | Schema::Deduced | Schema::Either(_) => {
+            Value::Null
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use super::rules::{Rule, is_atomic, is_by_value, rule};
-use super::{Field, List, Object, Schema};
+use super::rules::{ListRule, Rule, is_atomic, is_by_value, key_default, rule};
+use super::{Field, Key, Later, List, ListKind, Object, Schema};
 use crate::kind::BuiltIn;
 
 type Objects = BTreeMap<String, Arc<Object>>;
@@ -36,6 +36,7 @@ pub fn compile(kind: &BuiltIn) -> Schema {
     let mut compiler = Compiler {
         definitions: &definitions,
         objects: &mut objects,
+        begun: BTreeMap::new(),
     };
     compiler.schema(&root, super::rules::DEFAULT)
 }
@@ -48,6 +49,8 @@ pub(crate) fn reference(schema: &Value) -> Option<&str> {
 struct Compiler<'a> {
     definitions: &'a Map<String, Value>,
     objects: &'a mut Objects,
+    /// Definitions that are being compiled: they may contain themselves.
+    begun: BTreeMap<String, Later>,
 }
 
 impl Compiler<'_> {
@@ -74,7 +77,7 @@ impl Compiler<'_> {
                     .map_or(Schema::Any, |item| self.item(item));
                 Schema::List(Arc::new(List {
                     item,
-                    kind: rule.list,
+                    kind: list_kind(rule.list),
                     merge: rule.merge,
                 }))
             }
@@ -97,8 +100,19 @@ impl Compiler<'_> {
             "IntOrString" => return Schema::IntOrString,
             "Time" => return Schema::Time,
             "MicroTime" => return Schema::MicroTime,
-            "FieldsV1" | "RawExtension" => return Schema::Any,
+            "FieldsV1" | "RawExtension" | "JSON" | "JSONSchemaPropsOrStringArray" => {
+                return Schema::Any;
+            }
+            "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" => {
+                let own = definition
+                    .trim_end_matches("OrArray")
+                    .trim_end_matches("OrBool");
+                return (self.begun.get(own).cloned()).map_or(Schema::Any, Schema::Either);
+            }
             _ => {}
+        }
+        if let Some(later) = self.begun.get(definition) {
+            return Schema::Later(later.clone());
         }
         if let Some(object) = self.objects.get(definition) {
             return Schema::Object(Arc::clone(object));
@@ -109,6 +123,8 @@ impl Compiler<'_> {
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
             return self.schema_or_empty(schema, definition, name);
         };
+        let later = Later::default();
+        self.begun.insert(definition.to_owned(), later.clone());
         let required = schema.get("required").and_then(Value::as_array);
         let is_required =
             |field: &str| required.is_some_and(|list| list.iter().any(|name| name == field));
@@ -124,7 +140,11 @@ impl Compiler<'_> {
             (field.as_str().into(), compiled)
         });
         let fields = fields.collect();
-        self.object(definition, name, fields)
+        let object = self.object(definition, name, fields);
+        self.begun.remove(definition);
+        // Set once: a definition is compiled once.
+        let _ = later.0.set(object.clone());
+        object
     }
 
     /// A definition without properties: a struct without fields, or an alias.
@@ -147,6 +167,7 @@ impl Compiler<'_> {
             definition: definition.into(),
             fields,
             atomic: is_atomic(definition),
+            rest: None,
         });
         self.objects
             .insert(definition.to_owned(), Arc::clone(&object));
@@ -154,9 +175,21 @@ impl Compiler<'_> {
     }
 }
 
+fn list_kind(rule: ListRule) -> ListKind {
+    let key = |name: &&str| Key {
+        name: (*name).into(),
+        default: key_default(name).map(Value::from),
+    };
+    match rule {
+        ListRule::Atomic => ListKind::Atomic,
+        ListRule::Set => ListKind::Set,
+        ListRule::Map(keys) => ListKind::Map(keys.iter().map(key).collect()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{ListKind, Merge};
+    use super::super::Merge;
     use super::*;
     use crate::kinds::{KINDS, by_resource};
 
@@ -176,10 +209,10 @@ mod tests {
         let schema = by_resource("deployments.apps").unwrap().schema();
         let at = |path: &[&str]| schema.at(path).unwrap().list().unwrap();
         let containers = at(&["spec", "template", "spec", "containers"]);
-        assert_eq!(containers.kind, ListKind::Map(&["name"]));
+        assert_eq!(containers.kind, list_kind(ListRule::Map(&["name"])));
         assert_eq!(containers.merge, Some(Merge::Key("name")));
         let command = at(&["spec", "template", "spec", "containers", "[]", "command"]);
-        assert_eq!((command.kind, command.merge), (ListKind::Atomic, None));
+        assert_eq!((&command.kind, command.merge), (&ListKind::Atomic, None));
         assert_eq!(at(&["metadata", "finalizers"]).kind, ListKind::Set);
         let Some(Schema::Object(spec)) = schema.at(&["spec"]) else {
             panic!()

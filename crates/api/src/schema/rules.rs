@@ -3,13 +3,24 @@
 //!
 //! Only what differs from the default is listed: a list is atomic and replaced, a map or struct is granular and merged.
 
-use super::{ListKind, Merge};
+use super::Merge;
+
+/// How server-side apply tells items of a list apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListRule {
+    /// One value.
+    Atomic,
+    /// A set of scalars.
+    Set,
+    /// Objects with these key fields.
+    Map(&'static [&'static str]),
+}
 
 /// The rule of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Server-side apply, for lists.
-    pub list: ListKind,
+    pub list: ListRule,
     /// Strategic merge, for lists.
     pub merge: Option<Merge>,
     /// Strategic merge with `retainKeys`.
@@ -29,13 +40,13 @@ impl Rule {
 
 /// The rule of a field without one.
 pub const DEFAULT: Rule = Rule {
-    list: ListKind::Atomic,
+    list: ListRule::Atomic,
     merge: None,
     retain_keys: false,
     atomic: false,
 };
 const SET: Rule = Rule {
-    list: ListKind::Set,
+    list: ListRule::Set,
     ..DEFAULT
 };
 const MERGE_SET: Rule = Rule {
@@ -43,7 +54,7 @@ const MERGE_SET: Rule = Rule {
     ..DEFAULT
 };
 const SET_MERGE: Rule = Rule {
-    list: ListKind::Set,
+    list: ListRule::Set,
     ..MERGE_SET
 };
 const RETAIN: Rule = DEFAULT.retaining();
@@ -61,14 +72,14 @@ const fn merge_only(key: &'static str) -> Rule {
 
 const fn map_only(keys: &'static [&'static str]) -> Rule {
     Rule {
-        list: ListKind::Map(keys),
+        list: ListRule::Map(keys),
         ..DEFAULT
     }
 }
 
 const fn map(keys: &'static [&'static str], merge_key: &'static str) -> Rule {
     Rule {
-        list: ListKind::Map(keys),
+        list: ListRule::Map(keys),
         ..merge_only(merge_key)
     }
 }
@@ -257,7 +268,7 @@ pub fn is_atomic(definition: &str) -> bool {
 }
 
 /// The value that a list-map key has when absent.
-pub fn key_default(key: &str) -> Option<&'static str> {
+pub(super) fn key_default(key: &str) -> Option<&'static str> {
     match key {
         "protocol" => Some("TCP"),
         _ => None,

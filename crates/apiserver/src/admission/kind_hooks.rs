@@ -36,6 +36,7 @@ pub(super) fn admit(request: &Request<'_>, new: &mut Value) -> Result<(), Status
             name: &user.name,
             uid: &user.uid,
             groups: &user.groups,
+            extra: Some(&user.extra),
         },
         now: &now,
         subresource: target.subresource,

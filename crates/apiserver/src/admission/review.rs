@@ -21,7 +21,8 @@ impl<'a> Versioned<'a> {
     pub(super) fn new(request: &Request<'a>, kind: &Kind, new: Option<&'a Value>) -> Self {
         let stored = kind.stored();
         let shown = |object: &'a Value| {
-            if object["kind"] == stored.kind() && object["apiVersion"] == stored.api_version() {
+            let is_stored = object["apiVersion"] == stored.api_version();
+            if object["kind"] == stored.kind() && (is_stored || kind.definition().is_some()) {
                 versions::tree(kind, object)
             } else {
                 Cow::Borrowed(object)

@@ -9,7 +9,7 @@ use kontiki_api::flowcontrol::classify::{Schema, sort};
 use kontiki_api::flowcontrol::priority_levels;
 use kontiki_api::flowcontrol::{flow_schemas, mandatory_flow_schema, mandatory_priority_level};
 use kontiki_api::request_info::RequestInfo;
-use kontiki_base::metrics::{FAMILIES, Metric};
+use kontiki_base::metrics::{FAMILIES, Family, Histogram, Metric};
 use kontiki_state::Snapshot;
 
 use super::levels::{self, Levels, Limit};
@@ -37,6 +37,8 @@ pub(super) struct Flow {
     pub(super) executing: Arc<Metric>,
     pub(super) seats: Arc<Metric>,
     pub(super) inqueue: Arc<Metric>,
+    /// Waits of those that were refused, and of those that were seated.
+    pub(super) waits: [Arc<Histogram>; 2],
 }
 
 impl Flow {
@@ -71,7 +73,7 @@ impl Config {
         let flows = flows.collect();
         let gauges = levels.iter().flat_map(|level| {
             let name = [&*level.config.name];
-            let gauge = |family: &kontiki_base::metrics::Family, seats: u32| {
+            let gauge = |family: &Family<Metric>, seats: u32| {
                 let gauge = family.with(&name);
                 gauge.set(u64::from(seats));
                 gauge
@@ -122,6 +124,8 @@ fn flow(schema: Schema, level: &Stored, level_idx: usize, limit: Limit) -> Flow 
         executing: FAMILIES.flow_executing.with(&labels),
         seats: FAMILIES.flow_seats.with(&labels[..1]),
         inqueue: FAMILIES.flow_inqueue.with(&labels),
+        waits: ["false", "true"]
+            .map(|execute| FAMILIES.flow_wait.with(&[labels[0], labels[1], execute])),
         schema,
     }
 }

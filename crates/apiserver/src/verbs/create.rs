@@ -9,15 +9,16 @@ use serde_json::Value;
 use crate::admission::{self, Effects, Request};
 use crate::authz::content::Operation;
 use crate::body::Body;
-use crate::decode::{decode, match_namespace};
+use crate::decode::{decode, match_namespace, recheck};
 use crate::errors::{
-    MODIFIED, already_exists, conflict, namespace_not_found, namespace_terminating,
+    MODIFIED, already_exists, conflict, namespace_not_found, namespace_terminating, undefined,
 };
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
 use crate::services;
-use crate::versions;
-use crate::write::{Draft, field_manager, generated_name, namespace_check, refusal};
+use crate::write::{
+    Draft, definition_check, field_manager, generated_name, namespace_check, refusal,
+};
 
 /// Attempts to find a generated name that is free; upstream's `maxNameGenerationCreateAttempts`.
 const ATTEMPTS: usize = 8;
@@ -48,6 +49,9 @@ impl ApiServer {
                 return Err(Status::new(Reason::MethodNotAllowed, message));
             }
         }
+        if target.kind.definition().is_some_and(|it| it.is_deleting) {
+            return Err(undefined(&OpResult::Deleting));
+        }
         if let Some(review) = target.kind.review() {
             return self.review(context, target, review, body, options);
         }
@@ -63,7 +67,7 @@ impl ApiServer {
             .create_object(context, target, object, options.dry_run, &mut warnings)
             .await?;
         Ok(Written {
-            object: versions::answer(&target.kind, answer),
+            object: self.shown_answer(&target.kind, answer).await?,
             created: true,
             accepted: false,
             warnings,
@@ -96,6 +100,7 @@ impl ApiServer {
         };
         let mut effects = Effects::of_request(&request);
         request.mutate(&mut object, &mut effects).await?;
+        recheck(&target.kind, &mut object)?;
         warnings.append(&mut effects.warnings);
         self.identify(&mut object);
         self.authorize_content(context, target, Operation::Create(&object))?;
@@ -103,8 +108,10 @@ impl ApiServer {
         let base = Meta::of(&object).generate_name().to_owned();
         let generates = Meta::of(&object).name().is_empty() && !base.is_empty();
         let chooses = generates || services::is_service(&target.kind);
-        let mut n_taken = 0;
+        let (mut n_taken, n_warnings) = (0, warnings.len());
         for _ in 0..RACES {
+            // A round that lost its race has warned of the same.
+            warnings.truncate(n_warnings);
             // Only what is chosen here, or counted elsewhere, has another attempt.
             let mut attempt = if chooses {
                 object.clone()
@@ -130,6 +137,7 @@ impl ApiServer {
             }
             self.fill_token_secret(context, target, &mut attempt)
                 .await?;
+            let attempt = self.storage_form(&target.kind, attempt).await?;
             let draft = Draft::new(&target.kind, attempt)?;
             let named = Target {
                 name: draft.key.name.to_string(),
@@ -143,6 +151,7 @@ impl ApiServer {
             }
             let mut ops = vec![draft.create()];
             ops.extend(namespace_check(target));
+            ops.extend(definition_check(&target.kind));
             ops.extend(claims.ops);
             ops.extend(effects.ops);
             match self.commit(context, &named, ops).await? {

@@ -24,7 +24,6 @@ use crate::options::{
 };
 use crate::server::ApiServer;
 use crate::services;
-use crate::versions;
 use crate::write::{Draft, refusal, written};
 
 /// Kinds whose deletion answers with the object (upstream's `ReturnDeletedObject`).
@@ -56,7 +55,7 @@ impl ApiServer {
         }
         let written = self.delete_unchecked(context, target, options).await?;
         Ok(Written {
-            object: versions::answer(&target.kind, written.object),
+            object: self.shown_answer(&target.kind, written.object).await?,
             ..written
         })
     }
@@ -85,7 +84,7 @@ impl ApiServer {
                 deleted => drop(deleted?),
             }
         }
-        Ok(versions::page(&target.kind, page))
+        self.shown_page(&target.kind, page).await
     }
 
     pub(crate) async fn delete_unchecked(
@@ -111,7 +110,7 @@ impl ApiServer {
         }
         for _ in 0..limits::UPDATE_RETRIES {
             let object = self.current(context, target).await?;
-            let old = object.value();
+            let old = self.working(&target.kind, &object).await?;
             check_preconditions(target, options, &object)?;
             let request = Request {
                 server: self,
@@ -137,6 +136,7 @@ impl ApiServer {
                         .await?
                 }
                 Marked::Pending(value) if options.dry_run => {
+                    let value = self.storage_form(&target.kind, value).await?;
                     let draft = Draft::new(&target.kind, value)?;
                     Some(pending(draft.rendered(Some(object.revision)), options))
                 }
@@ -206,6 +206,7 @@ impl ApiServer {
             }
         } else {
             set_deletion(&mut new, now_ms + grace.max(0) as u64 * 1000, grace);
+            target.kind.prepare_delete(&mut new, &self.now_text());
             count_deletion(&mut new, target.kind.counts_generation());
             if target.kind.kind() == "Namespace" {
                 new["status"]["phase"] = json!("Terminating");
@@ -230,6 +231,7 @@ impl ApiServer {
         value: Value,
         extra: Vec<Op>,
     ) -> Result<Option<Written>, Status> {
+        let value = self.storage_form(&target.kind, value).await?;
         let draft = Draft::new(&target.kind, value)?;
         let mut ops = vec![draft.update(object.revision)];
         ops.extend(extra);
@@ -251,7 +253,7 @@ impl ApiServer {
         object: &Object,
         extra: Vec<Op>,
     ) -> Result<Option<Written>, Status> {
-        let old = object.value();
+        let old = self.working(&target.kind, object).await?;
         if options.dry_run {
             return Ok(Some(written(deleted(target, old), Vec::new())));
         }

@@ -9,9 +9,7 @@ use kontiki_state::Object;
 use crate::errors::not_found;
 use crate::options::{Answer, Context, GetOptions, Target};
 use crate::revision::Wanted;
-use crate::scale;
 use crate::server::ApiServer;
-use crate::versions;
 
 impl ApiServer {
     /// Reads one object or subresource.
@@ -30,9 +28,11 @@ impl ApiServer {
         let object = self.find(target).or_else(|| self.node_lease(target));
         let object = object.ok_or_else(|| not_found(target))?;
         match target.subresource {
-            Some(Subresource::Scale) => Ok(Answer::Rendered(scale::of(&target.kind, &object)?)),
+            Some(Subresource::Scale) => Ok(Answer::Rendered(
+                self.scale_of(&target.kind, &object).await?,
+            )),
             _ => {
-                let object = versions::object(&target.kind, object);
+                let object = self.shown(&target.kind, object).await?;
                 Ok(Answer::Object(self.with_heartbeat(object)))
             }
         }

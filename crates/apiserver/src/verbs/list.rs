@@ -15,7 +15,6 @@ use crate::page_token::PageToken;
 use crate::revision::Wanted;
 use crate::selection::{Selection, forbidden_option};
 use crate::server::ApiServer;
-use crate::versions;
 
 const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start \
                        a new list without the continue parameter, or use the continue token in this response to \
@@ -33,7 +32,7 @@ impl ApiServer {
     ) -> Result<Page, Status> {
         self.authorize_selection(context, "list", target, options.field_selector.as_deref())?;
         let page = self.list_unchecked(context, target, options).await?;
-        Ok(versions::page(&target.kind, page))
+        self.shown_page(&target.kind, page).await
     }
 
     /// `list` for a verb that has its own authorization; items as they are stored.

@@ -16,6 +16,10 @@ use crate::verbs::update::deduplicated;
 use crate::versions;
 use crate::write::{field_manager, written};
 
+/// Custom objects have no Go type to merge by.
+const NOT_STRATEGIC: &str = "the body of the request was in an unknown format - accepted media types include: \
+                             application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
 impl ApiServer {
     /// Patches an object, or applies it (server-side apply).
     pub async fn patch(
@@ -28,6 +32,9 @@ impl ApiServer {
     ) -> Result<Written, Status> {
         self.authorize(context, "patch", target)?;
         context.audit.sends(&body.value);
+        if patch == PatchType::Strategic && target.kind.definition().is_some() {
+            return Err(Status::new(Reason::UnsupportedMediaType, NOT_STRATEGIC));
+        }
         if target.subresource == Some(Subresource::Scale) {
             return self
                 .patch_scale(context, target, patch, body, options)
@@ -58,7 +65,7 @@ impl ApiServer {
                 })
             })
             .await?;
-        let answer = versions::answer(&target.kind, modified.answer);
+        let answer = self.shown_answer(&target.kind, modified.answer).await?;
         Ok(written(answer, deduplicated(modified.warnings)))
     }
 
@@ -119,7 +126,7 @@ impl ApiServer {
                 {
                     Err(status) if status.reason == Reason::AlreadyExists => continue,
                     created => {
-                        let object = versions::answer(&target.kind, created?);
+                        let object = self.shown_answer(&target.kind, created?).await?;
                         let created = true;
                         return Ok(Written {
                             object,
@@ -143,7 +150,7 @@ impl ApiServer {
                 })
                 .await?;
             warnings.extend(modified.warnings);
-            let answer = versions::answer(&target.kind, modified.answer);
+            let answer = self.shown_answer(&target.kind, modified.answer).await?;
             return Ok(written(answer, deduplicated(warnings)));
         }
     }

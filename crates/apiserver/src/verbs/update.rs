@@ -11,7 +11,7 @@ use crate::admission::resource_quota::Turn;
 use crate::admission::{self, Effects, Request};
 use crate::authz::content::Operation;
 use crate::body::Body;
-use crate::decode::{decode, match_name, match_namespace};
+use crate::decode::{decode, match_name, match_namespace, recheck};
 use crate::errors::{MODIFIED, conflict};
 use crate::modify::Change;
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
@@ -67,7 +67,7 @@ impl ApiServer {
             })
             .await?;
         warnings.extend(modified.warnings);
-        let answer = versions::answer(&target.kind, modified.answer);
+        let answer = self.shown_answer(&target.kind, modified.answer).await?;
         Ok(written(answer, deduplicated(warnings)))
     }
 
@@ -97,7 +97,10 @@ impl ApiServer {
         match created {
             // Someone was faster: there is something to update now.
             Err(status) if status.reason == Reason::AlreadyExists => Ok(None),
-            created => Ok(Some(versions::answer(&target.kind, created?))),
+            created => {
+                let shown = self.shown_answer(&target.kind, created?).await?;
+                Ok(Some(shown))
+            }
         }
     }
 
@@ -139,6 +142,7 @@ impl ApiServer {
         };
         let mut effects = Effects::of_request(&request);
         request.mutate(&mut new, &mut effects).await?;
+        recheck(kind, &mut new)?;
         self.authorize_content(context, target, Operation::Update(old, &new))?;
         let errors = match target.subresource {
             Some(Subresource::Status) => {

@@ -24,7 +24,6 @@ use crate::options::{Context, Target, WatchEvent, WatchOptions};
 use crate::revision::Wanted;
 use crate::selection::{Selection, forbidden_option};
 use crate::server::{ApiServer, Inner};
-use crate::versions;
 
 /// Events of a watch; ends after a failure or at the timeout.
 pub type WatchStream = BoxStream<'static, Result<WatchEvent, Status>>;
@@ -86,10 +85,22 @@ impl ApiServer {
         };
         let events = stream(place, follow, cursor, plan);
         let kind = target.kind.clone();
-        if kind.is_stored() {
+        if kind.is_stored() && kind.definition().is_none() {
             return Ok(Box::pin(events));
         }
-        let shown = events.map(move |event| event.map(|event| versions::event(&kind, event)));
+        let server = self.clone();
+        let shown = events.then(move |event| {
+            let (server, kind) = (server.clone(), kind.clone());
+            async move {
+                let kind = server.current_kind(&kind)?;
+                server.shown_event(&kind, event?).await
+            }
+        });
+        // A failure is the last that is sent.
+        let shown = shown.scan(false, |has_failed, event| {
+            let is_over = std::mem::replace(has_failed, event.is_err());
+            std::future::ready((!is_over).then_some(event))
+        });
         Ok(Box::pin(shown))
     }
 }

@@ -8,6 +8,7 @@ mod admitting;
 mod applying;
 mod batches;
 mod creating;
+mod custom;
 mod deleting;
 mod evicting;
 mod listing;

@@ -59,7 +59,14 @@ impl Bare {
             now_ms: 0,
             bits: &mut draw,
         };
-        let ops = commit(&self.store.snapshot(), vec![write], "kubectl", &mut stamp).ops;
+        let ops = commit(
+            &Kinds::built_in(),
+            &self.store.snapshot(),
+            vec![write],
+            "kubectl",
+            &mut stamp,
+        )
+        .ops;
         assert!(!ops.is_empty(), "{resource}");
         let results = self.propose(Proposal::batch(ops), Lane::User).await;
         assert!(results.unwrap().iter().all(OpResult::is_done), "{resource}");
@@ -85,7 +92,14 @@ impl Bare {
                 now_ms: 0,
                 bits: &mut || 0,
             };
-            let ops = commit(&snapshot, vec![write], "kubectl", &mut stamp).ops;
+            let ops = commit(
+                &Kinds::built_in(),
+                &snapshot,
+                vec![write],
+                "kubectl",
+                &mut stamp,
+            )
+            .ops;
             let results = self.propose(Proposal::batch(ops), Lane::System).await;
             match results.unwrap()[0] {
                 OpResult::Done { .. } => return,

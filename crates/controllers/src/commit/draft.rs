@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kontiki_api::admission::{Admission, Objects, Requester};
 use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::{Meta, metadata_mut};
-use kontiki_api::{by_resource, time};
+use kontiki_api::{Kinds, time};
 use kontiki_state::Snapshot;
 use serde_json::{Value, json};
 
@@ -64,6 +64,7 @@ impl Objects for Stored<'_> {
 
 /// The first step. Creations in namespaces that go, or of unknown resources, are left out.
 pub fn draft(
+    kinds: &Kinds,
     snapshot: &Snapshot,
     writes: Vec<Write>,
     manager: &str,
@@ -76,7 +77,7 @@ pub fn draft(
             resource, object, ..
         } = &mut write
         {
-            let kind = by_resource(resource);
+            let kind = kinds.by_resource(resource);
             let Some(kind) = kind.filter(|kind| !kind.namespaced() || has_home(snapshot, object))
             else {
                 continue;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudgetSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kontiki_api::{Subresource, kinds};
+use kontiki_api::Subresource;
 
 use super::Budget;
 use crate::Error;
@@ -117,7 +117,7 @@ fn scale_of(
     namespace: &str,
     owner: &OwnerReference,
 ) -> Result<Option<i32>, String> {
-    let Some(kind) = kinds::by_gvk(&owner.api_version, &owner.kind) else {
+    let Some(kind) = view.kinds.by_gvk(&owner.api_version, &owner.kind) else {
         return Ok(None);
     };
     if !kind.subresources().contains(&Subresource::Scale) {
@@ -129,7 +129,8 @@ fn scale_of(
     let found = view.snapshot.find(kind.resource(), namespace, &owner.name);
     let found = found.filter(|object| *object.header.uid == *owner.uid);
     Ok(found.map(|object| {
-        let replicas = object.value()["spec"]["replicas"].as_i64();
+        let scale = kind.scale_of(&object.value()).unwrap_or_default();
+        let replicas = scale["spec"]["replicas"].as_i64();
         replicas.and_then(|it| i32::try_from(it).ok()).unwrap_or(0)
     }))
 }

@@ -1,5 +1,6 @@
 //! What a new leader makes of the default roles, from nothing and from what people changed.
 
+use kontiki_api::Kinds;
 use kontiki_state::{Command, Proposal, Store};
 
 use super::*;
@@ -20,12 +21,14 @@ impl World {
 
     fn look(&self, look: impl FnOnce(&View<'_>) -> Result<Plan, Error>) -> Plan {
         let snapshot = self.0.snapshot();
+        let kinds = Kinds::built_in();
         let view = View {
             snapshot: &snapshot,
             now_ms: 0,
             heartbeats: &|_| None,
             leader_since_ms: 0,
             settings: &Settings::default(),
+            kinds: &kinds,
         };
         look(&view).unwrap()
     }
@@ -40,7 +43,7 @@ impl World {
                 next
             },
         };
-        let ops = commit(&snapshot, writes, "test", &mut stamp).ops;
+        let ops = commit(&Kinds::built_in(), &snapshot, writes, "test", &mut stamp).ops;
         let proposals = vec![Proposal::batch(ops)];
         self.0
             .apply(snapshot.index() + 1, 1, &Command::Batch { proposals });

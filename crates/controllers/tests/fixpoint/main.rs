@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod certificates;
+mod custom;
 mod disruption;
 mod owners;
 mod world;

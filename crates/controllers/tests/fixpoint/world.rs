@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kontiki_api::{by_resource, stored, time};
+use kontiki_api::{Kinds, by_resource, stored, time};
 use kontiki_controllers::commit::{Stamp, commit, header_of};
-use kontiki_controllers::{CONTROLLERS, Propagation, Settings, View, WorkKey, Write};
+use kontiki_controllers::{CONTROLLERS, Propagation, Settings, View, WorkKey, Write, defined};
 use kontiki_state::{Command, Key, Op, Precondition, Proposal, Snapshot, State};
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ pub struct World {
     index: u64,
     bits: u64,
     pub settings: Settings,
+    pub kinds: Kinds,
     pub heartbeats: BTreeMap<String, u64>,
     /// Checked after every applied step.
     pub check: Option<Check>,
@@ -36,6 +37,7 @@ impl World {
             index: 0,
             bits: 1,
             settings: Settings::default(),
+            kinds: Kinds::built_in(),
             heartbeats: BTreeMap::new(),
             check: None,
             kubelet: true,
@@ -84,7 +86,7 @@ impl World {
             now_ms: self.now_ms,
             bits: &mut draw,
         };
-        let committed = commit(&snapshot, writes, manager, &mut stamp);
+        let committed = commit(&self.kinds, &snapshot, writes, manager, &mut stamp);
         if !committed.ops.is_empty() {
             self.apply(committed.ops, atomic);
         }
@@ -197,12 +199,15 @@ impl World {
         let snapshot = self.state.snapshot();
         let heartbeats = self.heartbeats.clone();
         let settings = self.settings.clone();
+        self.kinds = defined(&self.kinds, &snapshot);
+        let kinds = self.kinds.clone();
         let view = View {
             snapshot: &snapshot,
             now_ms: self.now_ms,
             heartbeats: &|node: &str| heartbeats.get(node).copied(),
             leader_since_ms: 0,
             settings: &settings,
+            kinds: &kinds,
         };
         let mut plans = Vec::new();
         for (idx, key) in self.keys(&view) {

@@ -116,6 +116,8 @@ async fn a_full_level_refuses_and_others_are_served() {
         "apiserver_flowcontrol_rejected_requests_total{priority_level=\"rejecting\",flow_schema=\"rejecting\",\
          reason=\"concurrency-limit\"}",
         "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"queuing\"}",
+        "apiserver_flowcontrol_request_wait_duration_seconds_count{priority_level=\"queuing\",flow_schema=\"queuing\",\
+         execute=\"true\"}",
         "apiserver_flowcontrol_dispatched_requests_total{priority_level=\"exempt\",flow_schema=\"exempt\"}",
     ] {
         assert!(metrics.contains(line), "{line}");

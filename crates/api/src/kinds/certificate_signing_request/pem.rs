@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(check_certificates(""), Ok(()));
         assert_eq!(check_certificates(CERTIFICATE), Ok(()));
         let end_s = expiration_s(&STANDARD.decode(CERTIFICATE).unwrap());
-        assert_eq!(end_s, Some(4_949_206_709));
+        assert_eq!(end_s, Some(4_949_177_909));
         assert_eq!(
             check_certificates(NODE_REQUEST),
             Err(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kontiki_api::selector::LabelSelector;
+use kontiki_state::Object;
 use serde_json::Value;
 
 use super::super::{Request, matching};
@@ -62,9 +63,7 @@ pub(super) fn collect(
             "no params found for policy binding with `Deny` parameterNotFoundAction".to_owned(),
         );
     }
-    let params = found.into_iter().map(|object| {
-        let object = versions::object(known, object);
-        Some(Arc::new(object.value()))
-    });
+    let read = |object: &Object| Some(Arc::new(versions::read(known, object)));
+    let params = found.iter().map(|object| read(object));
     Ok(params.collect())
 }
