@@ -116,8 +116,10 @@ mod tests {
     use crate::view::Settings;
 
     fn reconcile(snapshot: &Snapshot) -> Plan {
+        let kinds = Kinds::built_in();
         let view = View {
             snapshot,
+            kinds: &kinds,
             now_ms: 0,
             heartbeats: &|_| None,
             leader_since_ms: 0,
@@ -136,7 +138,14 @@ mod tests {
                 next
             },
         };
-        let ops = commit(&snapshot, plan.writes, "test", &mut stamp).ops;
+        let ops = commit(
+            &Kinds::built_in(),
+            &snapshot,
+            plan.writes,
+            "test",
+            &mut stamp,
+        )
+        .ops;
         let proposals = vec![Proposal::batch(ops)];
         store.apply(snapshot.index() + 1, 1, &Command::Batch { proposals });
     }
