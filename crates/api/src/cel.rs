@@ -21,6 +21,7 @@ mod functions;
 mod lexer;
 mod parser;
 mod program;
+mod schema_types;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -31,5 +32,6 @@ pub use budget::{Budget, MATCH_CONDITIONS_UNITS, PER_CALL_UNITS, TOTAL_UNITS};
 pub use error::{CompileError, EvalError, Fault};
 pub use formats::Format;
 pub use program::{Environment, Program, Variables};
+pub use schema_types::type_of;
 pub use types::{Field, ListSemantics, ListType, ObjectType, Type, escaped};
 pub use value::{Cidr, List, Map, Text, Value};

@@ -11,6 +11,7 @@ use crate::schema::Schema;
 
 pub use crate::kind::{BuiltIn, Column, Conversion, Gvk, Hooks, Kind, Review, Subresource};
 
+pub mod api_service;
 pub mod certificate_signing_request;
 pub mod cluster_role;
 pub mod cluster_role_binding;
@@ -93,6 +94,7 @@ pub static KINDS: &[&Kind] = &[
     &secret::KIND,
     &service_account::KIND,
     &service::KIND,
+    &api_service::KIND,
     &controller_revision::KIND,
     &daemon_set::KIND,
     &deployment::KIND,

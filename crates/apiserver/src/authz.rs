@@ -165,7 +165,7 @@ impl ApiServer {
     }
 
     /// Decides and notes the decision for the audit log.
-    fn require(
+    pub(crate) fn require(
         &self,
         context: &Context,
         attributes: &Attributes<'_>,

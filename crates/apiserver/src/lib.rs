@@ -8,6 +8,7 @@
 //! Deliberately absent: URLs, content types, HTTP (gateway); kinds (`kontiki-api`); the log (`kontiki-consensus`).
 
 pub mod admission;
+pub mod aggregation;
 pub mod audit;
 pub mod authn;
 mod authz;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Uri};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use kontiki_base::limits;
@@ -41,7 +41,7 @@ pub use tls::Identity;
 pub(crate) use pool::Pool;
 
 /// What a request carries.
-pub type Body = BoxBody<Bytes, hyper::Error>;
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How replicas reach extensions.
 #[derive(Clone)]
@@ -108,7 +108,11 @@ impl ApiServer {
         timeout: Duration,
     ) -> Result<Bytes, Error> {
         let url = peer.destination.path_with_timeout(timeout);
-        let mut request = Request::new(Full::new(body).map_err(|never| match never {}).boxed());
+        let mut request = Request::new(
+            Full::new(body)
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+        );
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url
             .parse::<Uri>()
@@ -143,7 +147,7 @@ impl ApiServer {
 }
 
 /// A body of at most `limit` bytes.
-async fn whole(mut body: Incoming, limit: usize) -> Result<Bytes, Error> {
+pub(crate) async fn whole(mut body: Incoming, limit: usize) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|why| Error::Unreachable(why.to_string()))?;

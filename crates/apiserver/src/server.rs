@@ -11,6 +11,7 @@ use kontiki_base::random::{Random, SystemRandom};
 use kontiki_state::{Op, Store};
 
 use crate::admission::resource_quota::Turns;
+use crate::aggregation::Aggregation;
 use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Roles and bindings, by subject.
     pub(crate) policies: Arc<Policies>,
+    /// What is known of aggregated API servers.
+    pub(crate) aggregation: Arc<Aggregation>,
     /// The kinds, as the store defines them.
     pub(crate) served: Arc<Served>,
     /// Connections to extensions.
@@ -105,6 +108,7 @@ impl ApiServer {
             backend,
             options,
             policies,
+            aggregation: Arc::default(),
             served,
             outbound: Arc::default(),
             history: History::default(),
@@ -122,6 +126,7 @@ impl ApiServer {
             options: self.options().clone(),
             policies: Arc::clone(&self.0.policies),
             served: Arc::clone(&self.0.served),
+            aggregation: Arc::clone(&self.0.aggregation),
             outbound: self.0.outbound.clone(),
             history: History::default(),
             n_watches: AtomicUsize::new(0),

@@ -75,6 +75,8 @@ pub const AUDIT_OBJECT_BYTES: usize = 4 * MIB;
 pub const ANNOTATION_BYTES: usize = 256 * KIB;
 /// Bytes of a webhook's reply: a patch may replace a whole object.
 pub const WEBHOOK_REPLY_BYTES: usize = 4 * MIB;
+/// Bytes of the list of resources that an aggregated API server tells.
+pub const EXTENSION_DISCOVERY_BYTES: usize = 4 * MIB;
 /// Connections to extensions that are kept open without a request.
 pub const OUTBOUND_IDLE_CONNECTIONS: usize = 64;
 /// Longest wait for a connection to an extension, its TLS handshake included.

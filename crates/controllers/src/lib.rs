@@ -6,6 +6,8 @@
 //! Deliberately absent: tokio, a clock, randomness (generated names and uids are the manager's), knowledge of one
 //! another: controllers meet through objects.
 
+mod admission_policy_status;
+mod api_services;
 mod certificates;
 mod cluster_role_aggregation;
 pub mod commit;
@@ -17,6 +19,7 @@ mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod event_ttl;
+mod extension_authentication;
 mod flow_control;
 mod garbage_collector;
 mod hash;
@@ -44,6 +47,7 @@ mod view;
 
 pub use certificates::{Certificate, CertificateSigner};
 pub use controllers::CONTROLLERS;
+pub use extension_authentication::FRONT_PROXY_NAME;
 pub use plan::{EventNote, Plan, Propagation, Write};
 pub use view::{Found, Settings, View, defined, typed};
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub api_endpoints: Vec<(String, u16)>,
     /// The API's CA, for `kube-root-ca.crt`; empty to publish none.
     pub root_ca_pem: String,
+    /// The authority of the certificate that aggregated API servers are shown; empty to publish none.
+    pub front_proxy_ca_pem: String,
     /// The API's CA with its key; none to sign nothing.
     pub signer: Option<Arc<dyn CertificateSigner>>,
 }
@@ -38,6 +40,7 @@ impl Default for Settings {
             kubernetes_service_ip: "10.96.0.1".into(),
             api_endpoints: Vec::new(),
             root_ca_pem: String::new(),
+            front_proxy_ca_pem: String::new(),
             signer: None,
         }
     }

@@ -5,13 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
 use kontiki_api::{Kinds, discovery};
+use kontiki_apiserver::ApiServer;
 use kontiki_base::status::Status;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::accept::{self, Format};
-use crate::path;
 use crate::respond::{self, Response, Style};
+use crate::{aggregate, path};
 
 /// Echoed in full: clients read a bare `application/json` as the older form.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -70,11 +71,21 @@ impl Discovery {
     }
 
     /// `/apis`.
-    pub fn groups(&self, kinds: &Kinds, headers: &HeaderMap) -> Result<Response, Status> {
+    pub fn groups(
+        &self,
+        api: &ApiServer,
+        kinds: &Kinds,
+        headers: &HeaderMap,
+    ) -> Result<Response, Status> {
         if wants_aggregated(headers) {
-            return Ok(tagged(&self.aggregated(kinds), headers));
+            let own = || discovery::aggregated(kinds, false);
+            return Ok(match aggregate::with_groups(api, own) {
+                Some(document) => tagged(&Tagged::new(&document), headers),
+                None => tagged(&self.aggregated(kinds), headers),
+            });
         }
-        answer(&discovery::api_group_list(kinds), headers)
+        let groups = aggregate::group_list(api, discovery::api_group_list(kinds));
+        answer(&groups, headers)
     }
 
     fn aggregated(&self, kinds: &Kinds) -> Arc<Tagged> {
@@ -146,7 +157,8 @@ fn tagged(document: &Tagged, headers: &HeaderMap) -> Response {
     response
 }
 
-fn answer(document: &Value, headers: &HeaderMap) -> Result<Response, Status> {
+/// A document that is made for each request.
+pub fn answer(document: &Value, headers: &HeaderMap) -> Result<Response, Status> {
     let style = Style::of(headers, accept::negotiate_plain(headers)?, None);
     let mut response = respond::value(StatusCode::OK, document, style);
     response

@@ -6,6 +6,7 @@
 //! Deliberately absent: authorization, validation, storage (`kontiki-apiserver`), kinds (`kontiki-api`).
 
 mod accept;
+mod aggregate;
 mod audit;
 mod body;
 mod codec;

@@ -71,6 +71,8 @@ impl Parsed {
             Route::Resource(resource) => {
                 *method == Method::GET && is_long_running(resource, &query)
             }
+            // Another server's, perhaps.
+            Route::Unknown => query.flag("watch"),
             _ => false,
         };
         Self {

@@ -16,7 +16,7 @@ use crate::openapi_v2::OpenApiV2;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
 use crate::watch::Encoded;
-use crate::{discovery, layers, openid, path, rest, version};
+use crate::{aggregate, discovery, layers, openid, path, rest, version};
 
 /// What the gateway is made with.
 #[derive(Default)]
@@ -126,8 +126,13 @@ async fn dispatch(
     gateway: &Arc<Gateway>,
     parsed: &Parsed,
     context: Context,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Status> {
+    if matches!(parsed.route, Route::Unknown)
+        && let Some(answer) = aggregate::serve(gateway, &context, parsed, &mut request).await
+    {
+        return answer;
+    }
     if let Route::Resource(resource) = &parsed.route {
         return rest::serve(gateway, resource, parsed, context, request).await;
     }
@@ -142,7 +147,11 @@ async fn dispatch(
     }
     let not_found = || Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     if matches!(parsed.route, Route::Unknown) {
-        return not_found();
+        let path = request.uri().path();
+        return match aggregate::group(&gateway.api, path) {
+            Some(group) => discovery::answer(&group, request.headers()),
+            None => not_found(),
+        };
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(path::no_such_method());
@@ -158,7 +167,7 @@ async fn dispatch(
             METRICS.render().into(),
         )),
         Route::CoreVersions => gateway.discovery.core_versions(headers),
-        Route::Groups => gateway.discovery.groups(&kinds, headers),
+        Route::Groups => gateway.discovery.groups(&gateway.api, &kinds, headers),
         Route::Group(group) => discovery::group(&kinds, group, headers),
         Route::Resources(group, version) => discovery::resources(&kinds, group, version, headers),
         Route::Jwks => Ok(openid::jwks(&gateway.api)),

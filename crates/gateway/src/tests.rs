@@ -18,6 +18,7 @@ use crate::{GatewayOptions, router};
 mod access;
 mod audit;
 mod custom;
+mod extensions;
 mod fairness;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";

@@ -144,11 +144,13 @@ pub async fn server(config: &ServerConfig, join: &JoinConfig) -> Result<JoinServ
 }
 
 /// Files that a joining replica gets.
-pub const SERVER_FILES: [&str; 5] = [
+pub const SERVER_FILES: [&str; 7] = [
     "api-ca.crt",
     "api-ca.key",
     "peer-ca.crt",
     "peer-ca.key",
+    "front-proxy-ca.crt",
+    "front-proxy-ca.key",
     pki::TOKEN_KEY,
 ];
 

@@ -1,7 +1,8 @@
-//! The cluster's certificates: two authorities, and what they sign; beside them the key of ServiceAccounts' tokens.
+//! The cluster's certificates: three authorities, and what they sign; beside them the key of ServiceAccounts' tokens.
 //!
 //! The *API* authority signs the gateway's server certificate, users and nodes; the *peer* authority signs replicas for
-//! the Raft port and nothing else, so that no node's or user's certificate opens it. Keys are ECDSA P-256. Files are
+//! the Raft port and nothing else, so that no node's or user's certificate opens it; the *front proxy* authority signs what
+//! replicas show to aggregated API servers, which believe its holder in what it says of users. Keys are ECDSA P-256. Files are
 //! 0600 in a directory of 0700. Leaf certificates live 90 days (as Swarm's) and are made anew by whoever holds the
 //! authority's key once a third of that is left.
 
@@ -33,6 +34,8 @@ pub const PEER_SERVER_NAME: &str = "kontiki-peer";
 pub const API_CA_NAME: &str = "kontiki-ca";
 /// Common name of the peer authority.
 pub const PEER_CA_NAME: &str = "kontiki-peer-ca";
+/// Common name of the front proxy authority.
+pub const FRONT_PROXY_CA_NAME: &str = "kontiki-front-proxy-ca";
 
 const CA_LIFE: Duration = Duration::days(3650);
 const LEAF_LIFE: Duration = Duration::days(90);
@@ -76,6 +79,15 @@ impl Subject {
         Self {
             name: "kubernetes-admin".into(),
             groups: vec![ADMIN_GROUP.into()],
+            client: true,
+            ..Self::default()
+        }
+    }
+
+    /// A replica towards aggregated API servers.
+    pub fn front_proxy() -> Self {
+        Self {
+            name: kontiki_controllers::FRONT_PROXY_NAME.into(),
             client: true,
             ..Self::default()
         }

@@ -64,8 +64,14 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
         .add_service(dispatcher.service(api.clone()))
         .into_axum_router();
+    renew::show_to_extensions(&authorities, &api)?;
+    let leadership = consensus.leadership();
+    let extensions = api
+        .clone()
+        .watch_extensions(move || leadership.borrow().is_leader);
+    let extensions = spawn(TaskKind::Housekeeping, extensions);
     let rest = kontiki_gateway::router(
-        api,
+        api.clone(),
         GatewayOptions {
             advertise: config.advertise.clone(),
             checks: checks(&consensus),
@@ -84,7 +90,14 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         authorities.api.cert_pem(),
     )?);
     let (stop, stopping) = watch::channel(false);
-    let renewal = renew::run(config.clone(), authorities, cert, consensus.clone(), tokens);
+    let renewal = renew::run(
+        config.clone(),
+        authorities,
+        cert,
+        consensus.clone(),
+        api,
+        tokens,
+    );
     let renewal = spawn(TaskKind::Housekeeping, renewal);
     let serving: Vec<_> = listeners
         .into_iter()
@@ -108,6 +121,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         let _ = served.await;
     }
     renewal.abort();
+    extensions.abort();
     announcing.abort();
     consensus.shutdown().await;
     if let Some(log) = audit_log {
@@ -252,6 +266,7 @@ fn manager_options(
         cluster_cidr: config.cluster_cidr.clone(),
         kubernetes_service_ip: config.kubernetes_service_ip(),
         root_ca_pem: authorities.api.cert_pem().to_owned(),
+        front_proxy_ca_pem: authorities.front_proxy.cert_pem().to_owned(),
         signer: Some(authorities.api.clone()),
         ..kontiki_controllers::Settings::default()
     };

@@ -1,16 +1,22 @@
-//! Conditions in CEL on top of rules. What an expression means is not looked at here, only that there is one.
+//! Conditions in CEL on top of rules.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
+use crate::cel::{Environment, admission};
 use crate::podspec::names::label_name;
 use crate::podspec::path::{Errors, Path};
 
 const MAX_CONDITIONS: usize = 64;
 
-/// Checks a list of conditions.
-pub fn validate(errors: &mut Errors, at: &Path<'_>, conditions: &[MatchCondition]) {
+/// Checks a list of conditions, which may name what the environment has.
+pub fn validate(
+    errors: &mut Errors,
+    at: &Path<'_>,
+    conditions: &[MatchCondition],
+    environment: &Environment,
+) {
     if conditions.len() > MAX_CONDITIONS {
         errors.too_many(*at, conditions.len(), MAX_CONDITIONS);
     }
@@ -19,6 +25,9 @@ pub fn validate(errors: &mut Errors, at: &Path<'_>, conditions: &[MatchCondition
         let at = at.index(i);
         if condition.expression.trim().is_empty() {
             errors.required(at.child("expression"), "");
+        } else if let Err(why) = admission::condition(&condition.expression, environment) {
+            let expression = condition.expression.as_str();
+            errors.invalid(at.child("expression"), expression, why.detail());
         }
         let name_at = at.child("name");
         if condition.name.is_empty() {

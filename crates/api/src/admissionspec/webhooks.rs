@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::resources::MATCH_POLICIES;
 use super::{client, match_conditions, rules};
+use crate::cel::admission;
 use crate::field_error::FieldError;
 use crate::meta::names;
 use crate::podspec::json::{list, same, typed};
@@ -132,7 +133,13 @@ fn validate_one(
     client::validate(errors, &at.child("clientConfig"), &webhook.client_config);
     if strictness.conditions {
         let conditions = webhook.match_conditions.given();
-        match_conditions::validate(errors, &at.child("matchConditions"), conditions);
+        let environment = admission::conditions();
+        match_conditions::validate(
+            errors,
+            &at.child("matchConditions"),
+            conditions,
+            &environment,
+        );
     }
 }
 

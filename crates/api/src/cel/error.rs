@@ -13,6 +13,8 @@ pub struct CompileError {
     text: String,
     /// The faults alone.
     pub faults: Vec<Fault>,
+    /// It means something, but not what is asked for.
+    is_result: bool,
 }
 
 /// One fault of an expression.
@@ -37,7 +39,28 @@ impl CompileError {
             .collect();
         let texts: Vec<String> = faults.iter().map(|fault| fault.shown(source)).collect();
         let text = texts.join("\n");
-        Self { text, faults }
+        Self {
+            text,
+            faults,
+            is_result: false,
+        }
+    }
+
+    /// A value of a type that is not asked for.
+    pub(super) fn result(message: String) -> Self {
+        Self {
+            is_result: true,
+            ..Self::whole(message)
+        }
+    }
+
+    /// What the fields of objects that hold expressions say of it.
+    pub fn detail(&self) -> String {
+        if self.is_result {
+            self.text.clone()
+        } else {
+            format!("compilation failed: {}", self.text)
+        }
     }
 
     /// A fault of the expression as a whole.
@@ -50,6 +73,7 @@ impl CompileError {
                 column: 1,
                 message,
             }],
+            is_result: false,
         }
     }
 }

@@ -97,15 +97,13 @@ impl Program {
         results: &[Type],
     ) -> Result<Self, CompileError> {
         let program = Self::compile(source, environment)?;
-        if results.iter().any(|wanted| wanted.joins(&program.result))
-            && program.result != Type::Null
-        {
+        if program.result.is_dyn() || results.contains(&program.result) {
             return Ok(program);
         }
-        let names: Vec<String> = results.iter().map(Type::to_string).collect();
-        Err(CompileError::whole(match names.as_slice() {
+        let names: Vec<String> = results.iter().map(spelled).collect();
+        Err(CompileError::result(match names.as_slice() {
             [one] => format!("must evaluate to {one}"),
-            several => format!("must evaluate to one of {several:?}"),
+            several => format!("must evaluate to one of [{}]", several.join(" ")),
         }))
     }
 
@@ -204,5 +202,13 @@ impl<'a> Variables<'a> {
     pub(super) fn has_lazy(&self, name: &str, field: &str) -> Option<bool> {
         let lazy = self.lazy.as_ref().filter(|lazy| lazy.name == name)?;
         Some(lazy.fields.iter().any(|(known, _)| known == field))
+    }
+}
+
+/// As messages about results name a type.
+fn spelled(of: &Type) -> String {
+    match of {
+        Type::Null => "null_type".to_owned(),
+        other => other.to_string(),
     }
 }

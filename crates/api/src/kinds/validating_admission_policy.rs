@@ -1,8 +1,10 @@
 //! ValidatingAdmissionPolicy: the kind, its defaults and columns. Rules are in `validating_admission_policy/`.
-//!
-//! Expressions are not compiled here: that one is there is all that is checked of it.
 
+mod expressions;
+mod type_check;
 mod validate;
+
+pub use type_check::expression_warnings;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use serde_json::Value;

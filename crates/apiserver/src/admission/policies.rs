@@ -4,7 +4,7 @@
 //! parameters, and what a failure brings: a refusal, a warning, a note for the audit log. Policies and bindings are
 //! compiled once for each of their revisions; an expression is evaluated within upstream's budget.
 //!
-//! Not here: types of the matched kinds; a policy's `status.typeChecking` stays empty.
+//! Not here: whether expressions fit the kinds that are matched; a controller tells it in the policy's status.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use crate::local::layout::Layout;
 use crate::local::process::{self, Process};
 use crate::local::settings::{Settings, check_free, loopback};
 use crate::output::Steps;
-use crate::pki::{API_CA_NAME, Authority, PEER_CA_NAME, Subject};
+use crate::pki::{API_CA_NAME, Authority, FRONT_PROXY_CA_NAME, PEER_CA_NAME, Subject};
 use crate::{files, kubeconfig};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -123,6 +123,7 @@ fn lay_out(
     let pki = layout.pki();
     let api = Authority::load_or_generate(&pki, "api-ca", API_CA_NAME)?;
     let peers = Authority::load_or_generate(&pki, "peer-ca", PEER_CA_NAME)?;
+    let front_proxy = Authority::load_or_generate(&pki, "front-proxy-ca", FRONT_PROXY_CA_NAME)?;
     let token_key = crate::pki::token_key(&pki)?;
     let admin = api.ensure(&pki, "admin", &Subject::admin())?;
     let server = format!("https://{}", loopback(settings.port));
@@ -147,6 +148,7 @@ fn lay_out(
         let pki = config.data_dir.join("pki");
         api.pair().save(&pki, "api-ca")?;
         peers.pair().save(&pki, "peer-ca")?;
+        front_proxy.pair().save(&pki, "front-proxy-ca")?;
         crate::pki::save_token_key(&pki, &token_key)?;
         files::create_private_dir(
             layout

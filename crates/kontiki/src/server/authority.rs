@@ -12,16 +12,18 @@ use super::identity::Identity;
 use crate::config::ServerConfig;
 use crate::join::SERVER_FILES;
 use crate::kubeconfig;
-use crate::pki::{self, API_CA_NAME, Authority, PEER_CA_NAME, Pair, Subject};
+use crate::pki::{self, API_CA_NAME, Authority, FRONT_PROXY_CA_NAME, PEER_CA_NAME, Pair, Subject};
 
 pub use joins::Joins;
 
-/// Both authorities of the cluster.
+/// The authorities of the cluster.
 pub struct Authorities {
     /// Signs the gateway, users and nodes.
     pub api: Arc<Authority>,
     /// Signs replicas.
     pub peers: Authority,
+    /// Signs what replicas show to aggregated API servers.
+    pub front_proxy: Authority,
     /// Signs ServiceAccounts' tokens: a private key in PEM.
     pub token_key_pem: String,
     dir: PathBuf,
@@ -34,6 +36,7 @@ impl Authorities {
         let dir = config.data_dir.join("pki");
         let api = Arc::new(Authority::load_or_generate(&dir, "api-ca", API_CA_NAME)?);
         let peers = Authority::load_or_generate(&dir, "peer-ca", PEER_CA_NAME)?;
+        let front_proxy = Authority::load_or_generate(&dir, "front-proxy-ca", FRONT_PROXY_CA_NAME)?;
         let token_key_pem = pki::token_key(&dir)?;
         let kubeconfig = config.data_dir.join("kubeconfig");
         let admin = api.ensure(&dir, "admin", &Subject::admin())?;
@@ -42,6 +45,7 @@ impl Authorities {
         Ok(Self {
             api,
             peers,
+            front_proxy,
             token_key_pem,
             dir,
         })
@@ -50,11 +54,14 @@ impl Authorities {
     /// The files of `join::SERVER_FILES`, which every replica has.
     pub fn files(&self) -> BTreeMap<String, String> {
         let (api, peers) = (self.api.pair(), self.peers.pair());
+        let front_proxy = self.front_proxy.pair();
         let contents = [
             &api.cert_pem,
             &api.key_pem,
             &peers.cert_pem,
             &peers.key_pem,
+            &front_proxy.cert_pem,
+            &front_proxy.key_pem,
             &self.token_key_pem,
         ];
         let named = SERVER_FILES.into_iter().zip(contents);
@@ -70,6 +77,13 @@ impl Authorities {
             "gateway",
             &Subject::gateway(&config.certificate_hosts()),
         )
+    }
+
+    /// The certificate for aggregated API servers, made anew when due.
+    pub fn front_proxy_pair(&self) -> Result<Pair> {
+        let subject = Subject::front_proxy();
+        self.front_proxy
+            .ensure(&self.dir, "front-proxy-client", &subject)
     }
 
     /// The peer port's certificate, made anew when due.

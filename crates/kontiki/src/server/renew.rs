@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use kontiki_apiserver::ApiServer;
 use kontiki_apiserver::authn::Tokens;
+use kontiki_apiserver::outbound::Identity;
 use kontiki_consensus::{Consensus, PeerTls};
 use kontiki_gateway::tls::ServerCert;
 
@@ -20,11 +22,12 @@ pub async fn run(
     authorities: Arc<Authorities>,
     cert: Arc<ServerCert>,
     consensus: Consensus,
+    api: ApiServer,
     tokens: Arc<Tokens>,
 ) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        if let Err(error) = renew(&config, &authorities, &cert, &consensus, &tokens) {
+        if let Err(error) = renew(&config, &authorities, &cert, &consensus, &api, &tokens) {
             tracing::error!("certificates are not renewed: {error:#}");
         }
     }
@@ -35,6 +38,7 @@ fn renew(
     authorities: &Authorities,
     cert: &ServerCert,
     consensus: &Consensus,
+    api: &ApiServer,
     tokens: &Tokens,
 ) -> Result<()> {
     let gateway = authorities.gateway_pair(config)?;
@@ -45,8 +49,18 @@ fn renew(
         cert_pem: peer.cert_pem,
         key_pem: peer.key_pem,
     })?;
+    show_to_extensions(authorities, api)?;
     if let Some(file) = &config.token_auth_file {
         tokens.load(&files::read(file)?)?;
     }
+    Ok(())
+}
+
+/// Gives the API server the certificate that aggregated API servers are shown.
+pub fn show_to_extensions(authorities: &Authorities, api: &ApiServer) -> Result<()> {
+    let pair = authorities.front_proxy_pair()?;
+    let identity = Identity::from_pem(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes())
+        .map_err(anyhow::Error::msg)?;
+    api.aggregation().set_identity(identity);
     Ok(())
 }

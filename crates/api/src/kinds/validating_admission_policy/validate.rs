@@ -7,8 +7,10 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use serde_json::Value;
 
+use super::expressions;
 use crate::admissionspec::webhooks::FAILURE_POLICIES;
 use crate::admissionspec::{match_conditions, resources};
+use crate::cel::admission;
 use crate::conditions;
 use crate::field_error::FieldError;
 use crate::meta::{Meta, names};
@@ -78,13 +80,19 @@ pub fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     });
     if touched {
         let at = SPEC.child("matchConditions");
-        match_conditions::validate(&mut errors, &at, spec.match_conditions.given());
+        let environment = admission::policy_conditions(spec.param_kind.is_some());
+        let conditions = spec.match_conditions.given();
+        match_conditions::validate(&mut errors, &at, conditions, &environment);
     }
     let list_at = SPEC.child("variables");
     for (i, found) in spec.variables.given().iter().enumerate() {
         variable(&mut errors, &list_at.index(i), found);
     }
     checks(&mut errors, Meta::of(new).name(), &spec);
+    // What was let through once is not refused by an update that does not touch it.
+    if old.is_none_or(|old| !same(&old["spec"], &new["spec"])) {
+        expressions::validate(&mut errors, &spec);
+    }
     errors.0
 }
 
