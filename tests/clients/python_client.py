@@ -222,10 +222,14 @@ def elections(coordination):
 
 
 def end(core):
+    start = core.list_namespace().metadata.resource_version
     core.delete_namespace(NAMESPACE)
     watcher = watch.Watch()
     for event in watcher.stream(
-        core.list_namespace, field_selector=f"metadata.name={NAMESPACE}", timeout_seconds=60
+        core.list_namespace,
+        field_selector=f"metadata.name={NAMESPACE}",
+        resource_version=start,
+        timeout_seconds=60,
     ):
         if event["type"] == "DELETED":
             return

@@ -24,7 +24,8 @@ async fn a_snapshot_restores_and_a_damaged_one_is_refused() {
     let output = cluster.kontiki(&["snapshot", "status", path, "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(status["revision"].as_u64().unwrap() > 0, "{status}");
-    let keys = SERVER_FILES;
+    let mut keys = SERVER_FILES;
+    keys.sort_unstable();
     assert_eq!(status["keys"], serde_json::json!(keys));
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds keys and Secrets");

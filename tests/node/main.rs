@@ -6,6 +6,7 @@ mod api_from_pods;
 mod away;
 mod containers;
 mod cron;
+mod idle;
 mod purge;
 mod rolling_update;
 mod workload;
