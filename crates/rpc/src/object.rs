@@ -20,6 +20,16 @@ pub struct Service {
 }
 
 impl Service {
+    /// What a call is about, among the kinds of this moment.
+    fn asked(
+        &self,
+        method: &'static str,
+        verb: &'static str,
+        reference: Option<&proto::ObjectRef>,
+    ) -> Asked {
+        Asked::of(&self.face.api.kinds(), method, verb, reference)
+    }
+
     /// Over an API server.
     pub const fn new(face: Face) -> Self {
         Self { face }
@@ -275,12 +285,7 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::GetResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Get";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "get",
-            request.get_ref().r#ref.as_ref(),
-        );
+        let asked = self.asked(method, "get", request.get_ref().r#ref.as_ref());
         self.face
             .unary(
                 &context,
@@ -296,13 +301,9 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::ListResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/List";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "list",
-            request.get_ref().r#ref.as_ref(),
-        )
-        .page_size(request.get_ref().page_size);
+        let asked = self
+            .asked(method, "list", request.get_ref().r#ref.as_ref())
+            .page_size(request.get_ref().page_size);
         self.face
             .unary(
                 &context,
@@ -318,12 +319,7 @@ impl ObjectService for Service {
     ) -> Result<Response<Self::WatchStream>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Watch";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "watch",
-            request.get_ref().r#ref.as_ref(),
-        );
+        let asked = self.asked(method, "watch", request.get_ref().r#ref.as_ref());
         watch::start(&self.face, &context, &asked, request.into_inner()).await
     }
 
@@ -333,12 +329,7 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::CreateResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Create";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "create",
-            request.get_ref().r#ref.as_ref(),
-        );
+        let asked = self.asked(method, "create", request.get_ref().r#ref.as_ref());
         self.face
             .unary(
                 &context,
@@ -354,12 +345,7 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::UpdateResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Update";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "update",
-            request.get_ref().r#ref.as_ref(),
-        );
+        let asked = self.asked(method, "update", request.get_ref().r#ref.as_ref());
         self.face
             .unary(
                 &context,
@@ -375,12 +361,7 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::PatchResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Patch";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "patch",
-            request.get_ref().r#ref.as_ref(),
-        );
+        let asked = self.asked(method, "patch", request.get_ref().r#ref.as_ref());
         self.face
             .unary(
                 &context,
@@ -396,12 +377,7 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::ApplyResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Apply";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "patch",
-            request.get_ref().r#ref.as_ref(),
-        );
+        let asked = self.asked(method, "patch", request.get_ref().r#ref.as_ref());
         self.face
             .unary(
                 &context,
@@ -417,12 +393,7 @@ impl ObjectService for Service {
     ) -> Result<Response<proto::DeleteResponse>, tonic::Status> {
         let method = "/kontiki.api.v1.ObjectService/Delete";
         let context = self.face.context(method, &request)?;
-        let asked = Asked::of(
-            &self.face.api.kinds(),
-            method,
-            "delete",
-            request.get_ref().r#ref.as_ref(),
-        );
+        let asked = self.asked(method, "delete", request.get_ref().r#ref.as_ref());
         self.face
             .unary(
                 &context,
