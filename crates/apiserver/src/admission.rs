@@ -122,18 +122,6 @@ impl Effects {
     }
 }
 
-/// 403 about the object, by whatever name it has so far.
-fn forbidden(request: &Request<'_>, new: Option<&Value>, why: &str) -> Status {
-    let mut named = request.target.clone();
-    if let Some(new) = new.filter(|_| named.name.is_empty()) {
-        let meta = Meta::of(new);
-        let names = [meta.name(), meta.generate_name(), "Unknown"];
-        let name = names.into_iter().find(|name| !name.is_empty());
-        named.name = name.unwrap_or_default().to_owned();
-    }
-    forbidden_because(&named, why)
-}
-
 /// One step of admission.
 pub(crate) trait Plugin: Sync {
     /// Upstream's name of it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kontiki_api::Kind;
 use kontiki_api::Subresource;
+use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use kontiki_state::{Object, Revision};
 use serde_json::Value;
@@ -267,6 +268,14 @@ impl Target {
             namespace: namespace.into(),
             name: name.into(),
             subresource: None,
+        }
+    }
+
+    /// The same under an object's own name, which a create's URL does not tell.
+    pub(crate) fn named_by(&self, object: &Value) -> Self {
+        Self {
+            name: Meta::of(object).name().to_owned(),
+            ..self.clone()
         }
     }
 

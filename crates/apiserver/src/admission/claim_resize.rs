@@ -5,7 +5,7 @@ use kontiki_api::kinds::persistent_volume_claim::check_growth;
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use super::{Effects, Operation, Plugin, Request, forbidden};
+use super::{Effects, Operation, Plugin, Request};
 
 const CLASSES: &str = "storageclasses.storage.k8s.io";
 
@@ -36,7 +36,7 @@ impl Plugin for ClaimResize {
             class.typed::<Value>().ok()
         };
         let checked = check_growth(new, old, class_named);
-        let judged = checked.map_err(|denied| forbidden(request, Some(new), &denied.0));
+        let judged = checked.map_err(|denied| request.forbidden(new, &denied.0));
         Box::pin(std::future::ready(judged))
     }
 }

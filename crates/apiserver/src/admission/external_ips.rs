@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use super::{Effects, Operation, Plugin, Request, forbidden};
+use super::{Effects, Operation, Plugin, Request};
 
 pub(super) struct DenyServiceExternalIps;
 
@@ -30,12 +30,13 @@ impl Plugin for DenyServiceExternalIps {
         _: &'a mut Effects,
     ) -> BoxFuture<'a, Result<(), Status>> {
         let known = request.old.map_or(&[][..], external_ips);
-        let mut wanted = new.map_or(&[][..], external_ips).iter();
-        let judged = if wanted.any(|ip| !known.contains(ip)) {
-            let why = "Use of external IPs is denied by admission control";
-            Err(forbidden(request, new, why))
-        } else {
-            Ok(())
+        let adds = |new: &Value| external_ips(new).iter().any(|ip| !known.contains(ip));
+        let judged = match new {
+            Some(new) if adds(new) => {
+                let why = "Use of external IPs is denied by admission control";
+                Err(request.forbidden(new, why))
+            }
+            _ => Ok(()),
         };
         Box::pin(std::future::ready(judged))
     }

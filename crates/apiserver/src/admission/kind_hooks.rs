@@ -54,10 +54,5 @@ pub(super) fn admit_delete(request: &Request<'_>, old: &Value) -> Result<(), Sta
 
 /// 403 about the object by its name, which a create's URL does not tell.
 fn refused(target: &Target, object: &Value, denied: &Denied) -> Status {
-    let meta = kontiki_api::meta::Meta::of(object);
-    let named = Target {
-        name: meta.name().to_owned(),
-        ..target.clone()
-    };
-    forbidden_because(&named, &denied.0)
+    forbidden_because(&target.named_by(object), &denied.0)
 }

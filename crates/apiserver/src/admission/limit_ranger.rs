@@ -7,7 +7,7 @@ use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use super::{Effects, Operation, Plugin, Request, forbidden};
+use super::{Effects, Operation, Plugin, Request};
 
 const RANGES: &str = "limitranges";
 
@@ -61,7 +61,7 @@ impl Plugin for LimitRanger {
                     "pods" => limit_ranger::check_pod(new, &range),
                     _ => limit_ranger::check_claim(new, &range),
                 };
-                checked.map_err(|why| forbidden(request, Some(new), &why))?;
+                checked.map_err(|why| request.forbidden(new, &why))?;
             }
             Ok(())
         })

@@ -10,7 +10,7 @@ use kontiki_api::podsecurity::{Checked, Level, Policy, Standard, Violations, eva
 use kontiki_base::status::Status;
 use serde_json::Value;
 
-use super::{Effects, Operation, Plugin, Request, forbidden};
+use super::{Effects, Operation, Plugin, Request};
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
 /// Pods that are looked at when a namespace gets a stricter standard (upstream `defaultNamespaceMaxPodsToCheck`).
@@ -140,7 +140,7 @@ fn pod(request: &Request<'_>, new: &Value, effects: &mut Effects) -> Result<(), 
     if let Some(violations) = enforced {
         let (standard, details) = (policy.enforce, violations.details());
         let why = format!("violates PodSecurity \"{standard}\": {details}");
-        return Err(forbidden(request, Some(new), &why));
+        return Err(request.forbidden(new, &why));
     }
     found.warn(policy.warn, effects);
     Ok(())

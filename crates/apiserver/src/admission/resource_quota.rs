@@ -16,7 +16,7 @@ use kontiki_state::{Object, Op, Precondition};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{Effects, Operation, Plugin, Request, forbidden};
+use super::{Effects, Operation, Plugin, Request};
 use crate::write::header_of;
 
 pub(crate) const QUOTAS: &str = "resourcequotas";
@@ -77,7 +77,7 @@ fn charge(request: &Request<'_>, new: &Value, effects: &mut Effects) -> Result<(
     };
     let typed: Vec<&ResourceQuota> = quotas.iter().map(|quota| &quota.typed).collect();
     let charges = quota::charge(&typed, &change, request.server.now_unix_ms())
-        .map_err(|why| forbidden(request, Some(new), &why))?;
+        .map_err(|why| request.forbidden(new, &why))?;
     for charge in charges {
         let Standing { object, value, .. } = &quotas[charge.quota_idx];
         let mut value = value.clone();

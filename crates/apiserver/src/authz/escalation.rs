@@ -4,7 +4,6 @@
 //! binding names, unless he may `bind` it.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use kontiki_api::meta::Meta;
 use kontiki_api::rbac::{self as rules, GROUP};
 use kontiki_base::status::Status;
 use serde_json::Value;
@@ -47,7 +46,7 @@ fn check_role(
     if server.decide(&escalate).is_allowed() {
         return Ok(());
     }
-    let target = &named(target, new);
+    let target = &target.named_by(new);
     covered(server, context, target, &rules_in(new))?;
     let aggregates = |role: &Value| role.get("aggregationRule").is_some_and(Value::is_object);
     if aggregates(new) || old.is_some_and(aggregates) {
@@ -80,7 +79,7 @@ fn check_binding(
     let snapshot = server.store().snapshot();
     let granted = rules_of(&snapshot, (kind, name), &target.namespace)
         .ok_or_else(|| Status::not_found(GROUP, plural, name))?;
-    covered(server, context, &named(target, new), granted.rules())
+    covered(server, context, &target.named_by(new), granted.rules())
 }
 
 /// Refuses rules that the user does not have himself.
@@ -110,14 +109,6 @@ fn covered(
         why += &format!("; resolution errors: [{}]", errors.join(" "));
     }
     Err(forbidden_because(target, &why))
-}
-
-/// The target under the object's own name: a create's URL has none.
-fn named(target: &Target, object: &Value) -> Target {
-    Target {
-        name: Meta::of(object).name().to_owned(),
-        ..target.clone()
-    }
 }
 
 fn rules_in(role: &Value) -> Vec<PolicyRule> {
