@@ -70,10 +70,11 @@ need_python_client() {
     local version=37.0.2 folder
     folder=${XDG_CACHE_HOME:-$HOME/.cache}/kontiki/python-client-$version
     if [ ! -e "$folder/complete" ]; then
-        need_packages python3 python3-venv
+        need_packages ca-certificates python3 python3-venv
         say "installing Python's kubernetes $version"
         python3 -m venv --clear "$folder"
-        "$folder/bin/pip" install --quiet --disable-pip-version-check "kubernetes==$version"
+        # The machine's own authorities, not pip's: a network may have one of its own.
+        "$folder/bin/pip" --cert /etc/ssl/certs/ca-certificates.crt install --quiet --disable-pip-version-check "kubernetes==$version"
         touch "$folder/complete"
     fi
     export KONTIKI_PYTHON=$folder/bin/python
