@@ -31,7 +31,7 @@ impl ApiServer {
             .unwrap_or_default();
         check_binding(target, &binding, node)?;
         let warnings = self
-            .admit_action(context, target, &mut binding, options.dry_run)
+            .admit_action(context, target, &mut binding, options)
             .await?;
         let node = binding["target"]["name"].as_str().unwrap_or_default();
         let now = self.now_text();
@@ -39,7 +39,7 @@ impl ApiServer {
             subresource: None,
             ..target.clone()
         };
-        self.modify(context, &pod, options.dry_run, |old, _| {
+        self.modify(context, &pod, options, |old, _| {
             check_bindable(target, &binding, old)?;
             Ok(Change {
                 is_admitted: true,

@@ -268,6 +268,7 @@ pub fn deletion(
     let options = DeleteOptions {
         grace_period_seconds: request.grace_period_seconds,
         propagation,
+        orphan_dependents: None,
         uid: some(request.precondition_uid),
         resource_version: (revision > 0).then(|| revision.to_string()),
         dry_run: write_options(request.options)?.dry_run,

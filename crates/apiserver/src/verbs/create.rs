@@ -64,7 +64,7 @@ impl ApiServer {
             .update(None, &mut object);
         target.kind.to_stored(&mut object);
         let answer = self
-            .create_object(context, target, object, options.dry_run, &mut warnings)
+            .create_object(context, target, object, options, &mut warnings)
             .await?;
         Ok(Written {
             object: self.shown_answer(&target.kind, answer).await?,
@@ -80,14 +80,14 @@ impl ApiServer {
         context: &Context,
         target: &Target,
         mut object: Value,
-        dry_run: bool,
+        options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
         if !Meta::of(&object).resource_version().is_empty() {
             let message = "resourceVersion should not be set on objects to be created";
             return Err(Status::internal(message));
         }
-        if dry_run {
+        if options.dry_run {
             self.check_namespace_here(target)?;
         }
         let request = Request {
@@ -96,7 +96,8 @@ impl ApiServer {
             target,
             operation: admission::Operation::Create,
             old: None,
-            dry_run,
+            dry_run: options.dry_run,
+            options: Some(options.into()),
         };
         let mut effects = Effects::of_request(&request);
         request.mutate(&mut object, &mut effects).await?;
@@ -143,7 +144,7 @@ impl ApiServer {
                 name: draft.key.name.to_string(),
                 ..target.clone()
             };
-            if dry_run {
+            if options.dry_run {
                 return match self.find(&named) {
                     Some(_) => Err(already_exists(&target.kind, &named.name)),
                     None => Ok(draft.rendered(None)),

@@ -14,7 +14,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Object, Op, OpResult, Precondition};
 use serde_json::{Value, json};
 
-use crate::admission::{self, Effects, Request};
+use crate::admission::{self, Effects, Request, Sent};
 use crate::authz::content::Operation;
 use crate::authz::node::node_of;
 use crate::errors::{MODIFIED, conflict, not_found};
@@ -119,6 +119,7 @@ impl ApiServer {
                 operation: admission::Operation::Delete,
                 old: Some(&old),
                 dry_run: options.dry_run,
+                options: Some(Sent::Delete(options)),
             };
             let mut effects = Effects::of_request(&request);
             let mut base = old.clone();

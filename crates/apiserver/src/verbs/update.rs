@@ -55,7 +55,7 @@ impl ApiServer {
         }
         let is_pinned = !Meta::of(&object).resource_version().is_empty();
         let modified = self
-            .modify(context, target, options.dry_run, |_, _| {
+            .modify(context, target, options, |_, _| {
                 if !is_pinned && !target.kind.unconditional_update() {
                     return Err(unconditional(&target.kind, &target.name));
                 }
@@ -92,11 +92,11 @@ impl ApiServer {
         self.writer(target, manager, &now).update(None, &mut object);
         target.kind.to_stored(&mut object);
         let created = self
-            .create_object(context, target, object, options.dry_run, warnings)
+            .create_object(context, target, object, options, warnings)
             .await;
         match created {
             // Someone was faster: there is something to update now.
-            Err(status) if status.reason == Reason::AlreadyExists => Ok(None),
+            Err(status) if status.is_own(Reason::AlreadyExists) => Ok(None),
             created => {
                 let shown = self.shown_answer(&target.kind, created?).await?;
                 Ok(Some(shown))
@@ -109,7 +109,7 @@ impl ApiServer {
         &self,
         context: &Context,
         target: &Target,
-        dry_run: bool,
+        options: &WriteOptions,
         old: &Value,
         change: Change<'_>,
     ) -> Result<Admitted, Status> {
@@ -128,18 +128,22 @@ impl ApiServer {
         if !sent.is_empty() && sent != Meta::of(old).resource_version() {
             return Err(conflict(kind, &target.name, MODIFIED));
         }
-        if let Some(writer) = change.writer {
-            writer.update(Some(&versions::tree(kind, old)), &mut new);
-        }
-        kind.to_stored(&mut new);
         let request = Request {
             server: self,
             context,
             target,
             operation: admission::Operation::Update,
             old: Some(old),
-            dry_run,
+            dry_run: options.dry_run,
+            options: Some(options.into()),
         };
+        if target.subresource == Some(Subresource::Scale) {
+            return self.admit_scale(&request, old, new, change.writer).await;
+        }
+        if let Some(writer) = change.writer {
+            writer.update(Some(&versions::tree(kind, old)), &mut new);
+        }
+        kind.to_stored(&mut new);
         let mut effects = Effects::of_request(&request);
         request.mutate(&mut new, &mut effects).await?;
         recheck(kind, &mut new)?;
