@@ -210,13 +210,20 @@ fn keep(metadata: &mut Map<String, Value>, old: Meta<'_>, field: &str) {
 
 /// Keeps all but the status, the managed fields and the resource version of `new` as they are in `old`.
 pub fn prepare_status(new: &mut Value, old: &Value) {
+    prepare_part(new, old, |kept, sent| {
+        let status = sent.get_mut("status").map(Value::take);
+        let fields = object_mut(kept);
+        match status {
+            Some(status) if !status.is_null() => fields.insert("status".to_owned(), status),
+            _ => fields.remove("status"),
+        };
+    });
+}
+
+/// Keeps all but managed fields, the preconditions and what `take(kept, sent)` takes over of `new` as they are in `old`.
+pub fn prepare_part(new: &mut Value, old: &Value, take: impl FnOnce(&mut Value, &mut Value)) {
     let mut merged = old.clone();
-    let status = new.get_mut("status").map(Value::take);
-    let fields = object_mut(&mut merged);
-    match status {
-        Some(status) if !status.is_null() => fields.insert("status".to_owned(), status),
-        _ => fields.remove("status"),
-    };
+    take(&mut merged, new);
     let metadata = metadata_mut(&mut merged);
     for field in ["managedFields", "resourceVersion", "uid"] {
         let sent = new

@@ -15,6 +15,7 @@ mod authz;
 pub mod backend;
 mod batch;
 mod body;
+mod components;
 mod conversion;
 mod decode;
 mod errors;
@@ -46,6 +47,7 @@ pub mod write;
 pub use backend::Backend;
 pub use batch::{Operation, Outcome};
 pub use body::Body;
+pub use components::{Component, Components, NoComponents};
 pub use fairness::{Belonging, Seat};
 pub use impersonation::Impersonation;
 pub use options::{

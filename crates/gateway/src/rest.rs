@@ -83,13 +83,18 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
     let allowed: &[Method] = match resource.target.subresource {
         _ if resource.watch => &[Method::GET],
         Some(Subresource::Log) => &[Method::GET],
-        Some(Subresource::Status | Subresource::Scale | Subresource::Approval) => {
-            &[Method::GET, Method::PUT, Method::PATCH]
-        }
+        Some(
+            Subresource::Status
+            | Subresource::Scale
+            | Subresource::Approval
+            | Subresource::EphemeralContainers
+            | Subresource::Resize,
+        ) => &[Method::GET, Method::PUT, Method::PATCH],
         Some(Subresource::Finalize) => &[Method::PUT],
         Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
         None if resource.is_nowhere() => &[],
         None if resource.target.kind.review().is_some() => &[Method::POST],
+        None if resource.target.kind.is_observed() => &[Method::GET],
         None if resource.is_all_namespaces() => &[Method::GET],
         None if !resource.is_collection() => {
             &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]

@@ -17,6 +17,7 @@ use crate::{GatewayOptions, router};
 
 mod access;
 mod audit;
+mod components;
 mod custom;
 mod extensions;
 mod fairness;

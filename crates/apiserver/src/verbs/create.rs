@@ -1,6 +1,7 @@
 //! Create: POST to a collection, or to a subresource that acts (binding, eviction).
 
 use kontiki_api::Subresource;
+use kontiki_api::kind::Review;
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_base::status::{Reason, Status};
 use kontiki_state::OpResult;
@@ -11,7 +12,8 @@ use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_namespace, recheck};
 use crate::errors::{
-    MODIFIED, already_exists, conflict, namespace_not_found, namespace_terminating, undefined,
+    MODIFIED, already_exists, conflict, namespace_not_found, namespace_terminating, not_supported,
+    undefined,
 };
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
@@ -52,6 +54,9 @@ impl ApiServer {
         if target.kind.definition().is_some_and(|it| it.is_deleting) {
             return Err(undefined(&OpResult::Deleting));
         }
+        if let Some(Review::Binding) = target.kind.review() {
+            return self.bind_by_name(context, target, body, options).await;
+        }
         if let Some(review) = target.kind.review() {
             return self.review(context, target, review, body, options);
         }
@@ -83,6 +88,9 @@ impl ApiServer {
         options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
+        if target.kind.review().is_some() || target.kind.is_observed() {
+            return Err(not_supported(&target.kind, "create"));
+        }
         if !Meta::of(&object).resource_version().is_empty() {
             let message = "resourceVersion should not be set on objects to be created";
             return Err(Status::internal(message));

@@ -20,6 +20,9 @@ impl ApiServer {
         options: &GetOptions,
     ) -> Result<Answer, Status> {
         self.authorize(context, "get", target)?;
+        if target.kind.is_observed() {
+            return Ok(Answer::Object(self.component(target).await?));
+        }
         match Wanted::parse(options.resource_version.as_deref())? {
             Wanted::Newest => self.read_barrier(context).await?,
             Wanted::Any => {}

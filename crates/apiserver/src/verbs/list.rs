@@ -31,6 +31,9 @@ impl ApiServer {
         options: &ListOptions,
     ) -> Result<Page, Status> {
         self.authorize_selection(context, "list", target, options.field_selector.as_deref())?;
+        if target.kind.is_observed() {
+            return self.components(target, options).await;
+        }
         let page = self.list_unchecked(context, target, options).await?;
         self.shown_page(&target.kind, page).await
     }

@@ -140,6 +140,11 @@ impl ApiServer {
         if target.subresource == Some(Subresource::Scale) {
             return self.admit_scale(&request, old, new, change.writer).await;
         }
+        let part = target.subresource.filter(|part| is_part_of_spec(*part));
+        if let Some(part) = part {
+            // Before it is tracked: what is not of the part does not change, hence gets no owner.
+            kind.prepare_part(part, &mut new, old);
+        }
         if let Some(writer) = change.writer {
             writer.update(Some(&versions::tree(kind, old)), &mut new);
         }
@@ -157,6 +162,10 @@ impl ApiServer {
                 kind.prepare_approval(&mut new, old);
                 kind.validate_approval(&new, old)
             }
+            Some(part) if is_part_of_spec(part) => {
+                kind.prepare_part(part, &mut new, old);
+                kind.validate_part(part, &new, old)
+            }
             Some(Subresource::Finalize) => {
                 new = with_finalizers(old, &new);
                 Vec::new()
@@ -171,7 +180,9 @@ impl ApiServer {
         if !errors.is_empty() {
             return Err(kind.invalid(&new, &errors));
         }
-        warnings.extend(kind.warnings(&new, Some(old)));
+        if part.is_none() {
+            warnings.extend(kind.warnings(&new, Some(old)));
+        }
         request.validate(Some(&new), &mut effects).await?;
         warnings.append(&mut effects.warnings);
         Ok(Admitted {
@@ -181,6 +192,14 @@ impl ApiServer {
             _turn: effects.turn,
         })
     }
+}
+
+/// Whether a subresource is a part of the object's spec.
+fn is_part_of_spec(subresource: Subresource) -> bool {
+    matches!(
+        subresource,
+        Subresource::EphemeralContainers | Subresource::Resize
+    )
 }
 
 /// A change that may be stored.

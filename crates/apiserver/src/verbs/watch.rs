@@ -19,6 +19,7 @@ use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Revision, Snapshot};
 
+use crate::errors::not_supported;
 use crate::follow::Follow;
 use crate::options::{Context, Target, WatchEvent, WatchOptions};
 use crate::revision::Wanted;
@@ -44,6 +45,9 @@ impl ApiServer {
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
         self.authorize_selection(context, "watch", target, options.field_selector.as_deref())?;
+        if target.kind.is_observed() || target.kind.review().is_some() {
+            return Err(not_supported(&target.kind, "watch"));
+        }
         check(options)?;
         let selection = Selection::parse(
             target,
