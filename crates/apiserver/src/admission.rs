@@ -30,6 +30,7 @@ mod kind_hooks;
 mod limit_ranger;
 mod matching;
 mod pod_security;
+mod pod_topology_labels;
 mod policies;
 pub(crate) mod resource_quota;
 mod review;
@@ -47,6 +48,7 @@ static PLUGINS: &[&dyn Plugin] = &[
     &certificates::Approval,
     &certificates::Signing,
     &external_ips::DenyServiceExternalIps,
+    &pod_topology_labels::PodTopologyLabels,
     &webhooks::Mutating,
     &policies::Policies,
     &webhooks::Validating,
