@@ -58,3 +58,4 @@ pub use server::{ApiServer, Options};
 pub use service_accounts::{KeyError, TokenIssuer};
 pub use tunnel::{LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeTunnel};
 pub use verbs::watch::WatchStream;
+pub use versions::shown_item;

@@ -52,7 +52,7 @@ pub async fn serve(
     // Before anything is written: an answer that the client can't read must not follow a write.
     let offer = Offer::of(kind.api_version(), kind.kind());
     let accepted = accept::negotiate(&parts.headers, offer)?;
-    let shaper = Shaper::new(kind.clone(), accepted.shape, query, gateway.now_unix_ms())?;
+    let shaper = Shaper::new(kind.clone(), accepted, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
     let call = Call {
         gateway,
