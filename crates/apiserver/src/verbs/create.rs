@@ -37,7 +37,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.authorize(context, "create", target)?;
+        self.authorize(context, "create", target).await?;
         context.audit.sends(&body.value);
         match target.subresource {
             None => {}

@@ -30,7 +30,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.authorize(context, "patch", target)?;
+        self.authorize(context, "patch", target).await?;
         context.audit.sends(&body.value);
         if patch == PatchType::Strategic && target.kind.definition().is_some() {
             return Err(Status::new(Reason::UnsupportedMediaType, NOT_STRATEGIC));
@@ -164,7 +164,7 @@ impl ApiServer {
         options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
-        self.authorize(context, "create", target)?;
+        self.authorize(context, "create", target).await?;
         let uid = Meta::of(config).uid();
         if !uid.is_empty() {
             let why = format!(

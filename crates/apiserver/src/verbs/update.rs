@@ -29,7 +29,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.authorize(context, "update", target)?;
+        self.authorize(context, "update", target).await?;
         context.audit.sends(&body.value);
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(context, target, body, options).await;
@@ -85,7 +85,7 @@ impl ApiServer {
             Err(status) if status.reason == Reason::NotFound => {}
             found => return found.map(|_| None),
         }
-        self.authorize(context, "create", target)?;
+        self.authorize(context, "create", target).await?;
         let mut object = object.clone();
         metadata_mut(&mut object).remove("resourceVersion");
         let now = self.now_text();

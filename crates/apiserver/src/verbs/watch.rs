@@ -44,7 +44,8 @@ impl ApiServer {
         target: &Target,
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
-        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())?;
+        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())
+            .await?;
         if target.kind.is_observed() || target.kind.review().is_some() {
             return Err(not_supported(&target.kind, "watch"));
         }
