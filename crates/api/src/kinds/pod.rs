@@ -20,6 +20,7 @@ pub use self::update::validate_binding;
 use crate::admission::{Admission, Denied};
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
+use crate::meta::StatusMetadata;
 use crate::podspec::json::text;
 use crate::podspec::warnings;
 
@@ -36,6 +37,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
         Subresource::Resize,
         Subresource::Status,
     ],
+    status_metadata: StatusMetadata::SentBut(&["ownerReferences"]),
     columns: COLUMNS,
     selectable: &[
         "spec.nodeName",
