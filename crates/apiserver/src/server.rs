@@ -16,6 +16,7 @@ use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
+use crate::components::{Components, NoComponents};
 use crate::fairness::Fairness;
 use crate::history::History;
 use crate::kinds::Served;
@@ -34,6 +35,8 @@ pub struct Options {
     pub node_tunnel: Arc<dyn NodeTunnel>,
     /// When nodes were last heard of.
     pub liveness: Arc<dyn NodeLiveness>,
+    /// The parts of the control plane, for who asks how they fare.
+    pub components: Arc<dyn Components>,
     /// The way to webhooks and aggregated API servers.
     pub outbound: OutboundOptions,
     /// Time.
@@ -59,6 +62,7 @@ impl Default for Options {
             issuer: Arc::new(TokenIssuer::ephemeral()),
             node_tunnel: Arc::new(NoNodes),
             liveness: Arc::new(NoNodes),
+            components: Arc::new(NoComponents),
             outbound: OutboundOptions::default(),
             clock: SystemClock::shared(),
             random: Arc::new(SystemRandom),

@@ -63,7 +63,8 @@ async fn pass_on(
     query: &Query,
     mut request: Request,
 ) -> Result<Response, Status> {
-    authorize(gateway, context, query, &request)?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    authorize(gateway, context, query, &method, &path).await?;
     if !delegation.is_available {
         return Ok(unavailable());
     }
@@ -102,19 +103,19 @@ fn unavailable() -> Response {
     respond::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n")
 }
 
-fn authorize(
+async fn authorize(
     gateway: &Gateway,
     context: &Context,
     query: &Query,
-    request: &Request,
+    method: &Method,
+    path: &str,
 ) -> Result<(), Status> {
-    let (method, path) = (request.method(), request.uri().path());
     let info = request_info(method, path, query.flag("watch"))?;
     if info.resource.is_empty() {
         let verb = method.as_str().to_ascii_lowercase();
-        return gateway.api.authorize_path(context, &verb, path);
+        return gateway.api.authorize_path(context, &verb, path).await;
     }
-    gateway.api.authorize_request(context, &info)
+    gateway.api.authorize_request(context, &info).await
 }
 
 /// What a URL below `/apis/GROUP/VERSION` asks for.

@@ -19,6 +19,7 @@ use kontiki_base::metrics::METRICS;
 use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Revision, Snapshot};
 
+use crate::errors::not_supported;
 use crate::follow::Follow;
 use crate::options::{Context, Target, WatchEvent, WatchOptions};
 use crate::revision::Wanted;
@@ -43,7 +44,11 @@ impl ApiServer {
         target: &Target,
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
-        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())?;
+        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())
+            .await?;
+        if target.kind.is_observed() || target.kind.review().is_some() {
+            return Err(not_supported(&target.kind, "watch"));
+        }
         check(options)?;
         let selection = Selection::parse(
             target,
