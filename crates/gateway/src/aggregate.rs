@@ -5,7 +5,7 @@
 
 use axum::extract::Request;
 use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, StatusCode};
@@ -92,6 +92,9 @@ async fn pass_on(
         }
         return Ok(answer.map(axum::body::Body::new));
     }
+    if answer.status().is_redirection() && answer.headers().contains_key(LOCATION) {
+        return Ok(redirects());
+    }
     for name in HOP_BY_HOP {
         answer.headers_mut().remove(name);
     }
@@ -101,6 +104,12 @@ async fn pass_on(
 /// As upstream's proxy says it, whatever the reason.
 fn unavailable() -> Response {
     respond::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n")
+}
+
+/// Whoever may register a server must not thereby send users, and what they carry, to another.
+fn redirects() -> Response {
+    let why = "the backend attempted to redirect this request, which is not permitted";
+    respond::text(StatusCode::BAD_GATEWAY, why)
 }
 
 async fn authorize(

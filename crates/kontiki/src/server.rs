@@ -63,9 +63,9 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         manager_options(&config, &consensus, &dispatcher, &api, &authorities),
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
-    let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
-        .add_service(dispatcher.service(api.clone()))
-        .into_axum_router();
+    let services = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
+        .add_service(dispatcher.service(api.clone()));
+    let grpc = kontiki_rpc::refined(services.into_axum_router());
     renew::show_to_extensions(&authorities, &api)?;
     let leadership = consensus.leadership();
     let extensions = api

@@ -7,6 +7,7 @@
 mod audit;
 mod batch;
 mod cluster;
+mod codes;
 mod convert;
 mod error;
 mod face;
@@ -27,6 +28,7 @@ use kontiki_proto::cluster::cluster_service_server::ClusterServiceServer;
 use kontiki_proto::cluster::join_service_server::JoinServiceServer;
 use tonic::service::Routes;
 
+pub use codes::refined;
 pub use error::to_tonic;
 pub use join::{
     JoinAuthority, JoinNode, JoinServer, NodeIdentity, Role, ServerIdentity, TokenInfo,
@@ -46,8 +48,8 @@ pub fn routes(api: ApiServer, consensus: Consensus, authority: Arc<dyn JoinAutho
     let cluster = ClusterServiceServer::new(cluster)
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
-    let auditor = api.options().auditor.clone();
-    let join = JoinServiceServer::new(join::Service::new(authority, auditor))
+    let (auditor, clock) = (api.options().auditor.clone(), api.options().clock.clone());
+    let join = JoinServiceServer::new(join::Service::new(authority, auditor, clock))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     let routes = object_routes(api).add_service(cluster).add_service(join);

@@ -8,8 +8,8 @@
 //!                                                          follow: events | bookmark each minute | 410 | timeout
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -55,7 +55,7 @@ impl ApiServer {
             options.label_selector.as_deref(),
             options.field_selector.as_deref(),
         )?;
-        let place = Place::claim(&self.0)?;
+        let place = Place::claim(&self.0, &context.user.name)?;
         let wanted = Wanted::parse(options.resource_version.as_deref())?;
         let sends_initial = match (options.send_initial_events, wanted) {
             (Some(sends), _) => sends,
@@ -191,25 +191,53 @@ fn stream(
     }
 }
 
-/// One of the watches that this replica may have open.
-struct Place(Arc<Inner>);
+/// One of the watches that this replica, and its user, may have open.
+struct Place {
+    inner: Arc<Inner>,
+    user: String,
+}
 
 impl Place {
-    fn claim(inner: &Arc<Inner>) -> Result<Self, Status> {
-        let place = Self(Arc::clone(inner));
-        let n_before = inner.n_watches.fetch_add(1, Ordering::Relaxed);
-        METRICS.watches.inc();
-        if n_before >= limits::WATCHES {
-            let message = "too many watches are open on this replica, please try again later";
-            return Err(Status::new(Reason::TooManyRequests, message).with_retry_after(5));
+    fn claim(inner: &Arc<Inner>, user: &str) -> Result<Self, Status> {
+        let full = |where_: &str| {
+            let message = format!("too many watches are open {where_}, please try again later");
+            Err(Status::new(Reason::TooManyRequests, message).with_retry_after(5))
+        };
+        let mut watches = inner.watches.lock();
+        if watches.count >= limits::WATCHES {
+            return full("on this replica");
         }
-        Ok(place)
+        let own = watches.by_user.entry(user.to_owned()).or_default();
+        if *own >= limits::WATCHES_PER_USER {
+            return full("for this user");
+        }
+        *own += 1;
+        watches.count += 1;
+        METRICS.watches.inc();
+        Ok(Self {
+            inner: Arc::clone(inner),
+            user: user.to_owned(),
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.n_watches.fetch_sub(1, Ordering::Relaxed);
+        let mut watches = self.inner.watches.lock();
+        watches.count -= 1;
+        if let Some(own) = watches.by_user.get_mut(&self.user) {
+            *own -= 1;
+            if *own == 0 {
+                watches.by_user.remove(&self.user);
+            }
+        }
         METRICS.watches.sub(1);
     }
+}
+
+/// Watches that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    count: usize,
+    by_user: HashMap<String, usize>,
 }
