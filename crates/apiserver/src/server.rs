@@ -85,7 +85,7 @@ pub(crate) struct Inner {
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica, against `limits::WATCHES`.
-    pub(crate) n_watches: AtomicUsize,
+    pub(crate) n_watches: Arc<AtomicUsize>,
     /// The seats of requests; made when the first is taken.
     pub(crate) fairness: OnceLock<Arc<Fairness>>,
     /// Who of this replica counts against a namespace's quotas next.
@@ -112,7 +112,7 @@ impl ApiServer {
             served,
             outbound: Arc::default(),
             history: History::default(),
-            n_watches: AtomicUsize::new(0),
+            n_watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::default(),
             charged: Vec::new(),
@@ -129,7 +129,7 @@ impl ApiServer {
             aggregation: Arc::clone(&self.0.aggregation),
             outbound: self.0.outbound.clone(),
             history: History::default(),
-            n_watches: AtomicUsize::new(0),
+            n_watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::clone(&self.0.quota_turns),
             charged,
