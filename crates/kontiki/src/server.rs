@@ -5,7 +5,7 @@ mod announce;
 mod audit;
 pub mod authority;
 mod identity;
-mod listen;
+pub mod listen;
 mod renew;
 
 use std::net::SocketAddr;
@@ -61,9 +61,6 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         manager_options(&config, &consensus, &dispatcher, &api, &authorities),
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
-    let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
-        .add_service(dispatcher.service(api.clone()))
-        .into_axum_router();
     renew::show_to_extensions(&authorities, &api)?;
     let leadership = consensus.leadership();
     let extensions = api
@@ -77,6 +74,14 @@ pub async fn run(config: ServerConfig) -> Result<()> {
             checks: checks(&consensus),
         },
     );
+    let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join.clone())
+        .add_service(dispatcher.service(api.clone()))
+        .add_service(kontiki_rpc::gateway_service(
+            api.clone(),
+            rest.clone(),
+            join,
+        ))
+        .into_axum_router();
     let router = kontiki_gateway::with_grpc(rest, grpc);
 
     let announcing = spawn(
@@ -130,7 +135,8 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_end() -> Result<()> {
+/// Waits for SIGTERM or SIGINT.
+pub async fn wait_for_end() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
