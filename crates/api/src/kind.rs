@@ -13,7 +13,7 @@ use crate::admission::{Admission, Denied};
 use crate::custom::CustomKind;
 use crate::field_error::{FieldError, invalid_status};
 use crate::kinds;
-use crate::meta::{self, Meta};
+use crate::meta::{self, Meta, StatusMetadata};
 use crate::schema;
 
 mod built_in;
@@ -286,15 +286,22 @@ impl Kind {
         (self.hooks().prepare_delete)(object, now);
     }
 
-    /// Before an update of the status subresource: all but the status (and managed fields) keeps its old value.
+    const fn status_metadata(&self) -> StatusMetadata {
+        match self {
+            Self::BuiltIn(kind) => kind.status_metadata,
+            Self::Custom(_) => StatusMetadata::Kept,
+        }
+    }
+
+    /// Before an update of the status subresource: all but the status and, with most kinds, metadata keeps its old value.
     pub fn prepare_status(&self, new: &mut Value, old: &Value) {
-        meta::prepare_status(new, old);
+        meta::prepare_status(new, old, self.status_metadata());
         (self.hooks().prepare_status)(new, old);
     }
 
-    /// Before an update of the approval subresource: all but the status (and managed fields) keeps its old value.
+    /// Before an update of the approval subresource: as one of the status.
     pub fn prepare_approval(&self, new: &mut Value, old: &Value) {
-        meta::prepare_status(new, old);
+        meta::prepare_status(new, old, self.status_metadata());
         (self.hooks().prepare_approval)(new, old);
     }
 

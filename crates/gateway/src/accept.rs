@@ -5,7 +5,7 @@
 
 use http::HeaderMap;
 use http::header::ACCEPT;
-use kontiki_api::protobuf;
+use kontiki_api::{Kind, protobuf};
 use kontiki_base::status::{Reason, Status};
 
 /// How an answer is written.
@@ -50,6 +50,8 @@ pub enum Offer {
     Kind,
     /// Objects of a kind that has none.
     CustomKind,
+    /// Answers to questions (reviews): with a protobuf form, but nobody has a table of them.
+    Answer,
     /// What is never transformed: `Status`, discovery, OpenAPI, version.
     Plain,
 }
@@ -61,6 +63,14 @@ impl Offer {
             Self::Kind
         } else {
             Self::CustomKind
+        }
+    }
+
+    /// For what is answered about a kind.
+    pub fn of_kind(kind: &Kind) -> Self {
+        match kind.review() {
+            Some(_) => Self::Answer,
+            None => Self::of(kind.api_version(), kind.kind()),
         }
     }
 
@@ -219,6 +229,7 @@ fn shape(clause: &Clause<'_>, offer: Offer, format: Format) -> Option<Shape> {
             _ => false,
         };
     match clause.kind {
+        "Table" if offer == Offer::Answer => None,
         "Table" if of_meta && format != Format::Protobuf => Some(Shape::Table),
         "PartialObjectMetadata" if of_meta => Some(Shape::Partial),
         "PartialObjectMetadataList" if of_meta => Some(Shape::PartialList),

@@ -53,7 +53,7 @@ pub async fn serve(
         return logs::answer(gateway.api.logs(&context, &resource.target, options).await);
     }
     // Before anything is written: an answer that the client can't read must not follow a write.
-    let offer = Offer::of(kind.api_version(), kind.kind());
+    let offer = Offer::of_kind(kind);
     let accepted = accept::negotiate(&parts.headers, offer)?;
     let shaper = Shaper::new(kind.clone(), accepted.shape, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
@@ -151,7 +151,7 @@ impl Call<'_> {
         let options = query::watch_options(self.query)?;
         if self.style.format.stream_type().is_none() {
             let kind = &self.shaper.kind;
-            let offer = Offer::of(kind.api_version(), kind.kind());
+            let offer = Offer::of_kind(kind);
             return Err(accept::stream_not_acceptable(offer));
         }
         let (api, context, target) = (&self.gateway.api, &self.context, self.target());

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{Column, Conversion, Review, Subresource};
 use crate::admission::{Admission, Denied};
 use crate::field_error::FieldError;
-use crate::meta;
 use crate::meta::names::NameRule;
+use crate::meta::{self, StatusMetadata};
 
 /// Admission of an object: `(new, old, the request and the other objects)`.
 pub type Admit = fn(&mut Value, Option<&Value>, &Admission<'_>) -> Result<(), Denied>;
@@ -113,6 +113,8 @@ pub struct BuiltIn {
     pub status_on_create: bool,
     /// What a write of the status leaves as it was, hence nobody owns by one (upstream's `GetResetFields`).
     pub status_resets: &'static [&'static [&'static str]],
+    /// What a write of the status may say about metadata.
+    pub status_metadata: StatusMetadata,
     /// Set for a version that is served but not stored. All of its hooks but `default` then see the stored version;
     /// `row` and `fields` are the stored kind's.
     pub conversion: Option<Conversion>,
@@ -146,6 +148,7 @@ impl BuiltIn {
             unconditional_update: true,
             status_on_create: false,
             status_resets: &[&["spec"]],
+            status_metadata: StatusMetadata::SentBut(&[]),
             conversion: None,
             review: None,
             hooks: Hooks::NONE,

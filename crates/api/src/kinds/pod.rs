@@ -18,6 +18,7 @@ pub use self::update::validate_binding;
 use crate::admission::{Admission, Denied};
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
+use crate::meta::StatusMetadata;
 use crate::podspec::json::text;
 use crate::podspec::warnings;
 
@@ -32,6 +33,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
         Subresource::Log,
         Subresource::Status,
     ],
+    status_metadata: StatusMetadata::SentBut(&["ownerReferences"]),
     columns: COLUMNS,
     selectable: &[
         "spec.nodeName",
