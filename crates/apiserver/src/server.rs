@@ -90,7 +90,7 @@ pub(crate) struct Inner {
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica.
-    pub(crate) watches: Mutex<Watches>,
+    pub(crate) watches: Arc<Mutex<Watches>>,
     /// The seats of requests; made when the first is taken.
     pub(crate) fairness: OnceLock<Arc<Fairness>>,
     /// Who of this replica counts against a namespace's quotas next.
@@ -117,7 +117,7 @@ impl ApiServer {
             served,
             outbound: Arc::default(),
             history: History::default(),
-            watches: Mutex::default(),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::default(),
             charged: Vec::new(),
@@ -134,7 +134,7 @@ impl ApiServer {
             aggregation: Arc::clone(&self.0.aggregation),
             outbound: self.0.outbound.clone(),
             history: History::default(),
-            watches: Mutex::default(),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::clone(&self.0.quota_turns),
             charged,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use kontiki_api::Subresource;
 use kontiki_api::discovery::{group_version, subresource_kind, verbs};
+use kontiki_apiserver::relay::TakesOver;
 use kontiki_apiserver::{Answer, Context, PatchType, Propagation, Target, Written};
 use kontiki_base::limits::AUDIT_OBJECT_BYTES;
 use kontiki_base::status::Status;
@@ -31,6 +32,8 @@ struct Call<'a> {
     headers: HeaderMap,
     shaper: Shaper,
     style: Style,
+    /// A gateway of its own process goes on with a watch.
+    takes_over: bool,
 }
 
 /// Serves a request for a resource.
@@ -62,6 +65,7 @@ pub async fn serve(
         headers: parts.headers,
         shaper,
         style,
+        takes_over: parts.extensions.get::<TakesOver>().is_some(),
     };
     let mut answered = match parts.method {
         Method::GET if is_watch(resource, query) => call.watch().await,
@@ -155,13 +159,15 @@ impl Call<'_> {
             let offer = Offer::of_kind(kind);
             return Err(accept::stream_not_acceptable(offer));
         }
-        let started = self
-            .gateway
-            .api
-            .watch(&self.context, self.target(), &options)
-            .await;
+        let (api, context, target) = (&self.gateway.api, &self.context, self.target());
+        let (shaper, format) = (self.shaper.clone(), self.style.format);
         let encoded = self.gateway.encoded.clone();
-        watch::answer(started, self.shaper.clone(), self.style.format, encoded)
+        if self.takes_over {
+            let begun = api.begin_watch(context, target, &options).await;
+            return watch::beginning(begun, shaper, format, encoded);
+        }
+        let started = api.watch(context, target, &options).await;
+        watch::answer(started, shaper, format, encoded)
     }
 
     async fn create(&self, content: axum::body::Body) -> Result<Response, Status> {
