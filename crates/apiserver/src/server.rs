@@ -16,6 +16,7 @@ use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
+use crate::components::{Components, NoComponents};
 use crate::fairness::Fairness;
 use crate::history::History;
 use crate::kinds::Served;
@@ -35,6 +36,8 @@ pub struct Options {
     pub node_tunnel: Arc<dyn NodeTunnel>,
     /// When nodes were last heard of.
     pub liveness: Arc<dyn NodeLiveness>,
+    /// The parts of the control plane, for who asks how they fare.
+    pub components: Arc<dyn Components>,
     /// The way to webhooks and aggregated API servers.
     pub outbound: OutboundOptions,
     /// Time.
@@ -60,6 +63,7 @@ impl Default for Options {
             issuer: Arc::new(TokenIssuer::ephemeral()),
             node_tunnel: Arc::new(NoNodes),
             liveness: Arc::new(NoNodes),
+            components: Arc::new(NoComponents),
             outbound: OutboundOptions::default(),
             clock: SystemClock::shared(),
             random: Arc::new(SystemRandom),
@@ -86,7 +90,7 @@ pub(crate) struct Inner {
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
     /// Watches open on this replica.
-    pub(crate) watches: Mutex<Watches>,
+    pub(crate) watches: Arc<Mutex<Watches>>,
     /// The seats of requests; made when the first is taken.
     pub(crate) fairness: OnceLock<Arc<Fairness>>,
     /// Who of this replica counts against a namespace's quotas next.
@@ -113,7 +117,7 @@ impl ApiServer {
             served,
             outbound: Arc::default(),
             history: History::default(),
-            watches: Mutex::default(),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::default(),
             charged: Vec::new(),
@@ -130,7 +134,7 @@ impl ApiServer {
             aggregation: Arc::clone(&self.0.aggregation),
             outbound: self.0.outbound.clone(),
             history: History::default(),
-            watches: Mutex::default(),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::clone(&self.0.quota_turns),
             charged,

@@ -152,8 +152,8 @@ pub fn text(code: StatusCode, text: impl Into<Body>) -> Response {
 
 /// A failure: JSON, until `in_form_of` writes it as the client asked.
 pub fn status(status: &Status) -> Response {
-    let code = StatusCode::from_u16(status.reason.http_code())
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code =
+        StatusCode::from_u16(status.http_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let tree = status.to_json();
     let mut response = plain(
         code,

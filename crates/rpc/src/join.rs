@@ -32,6 +32,8 @@ pub enum Role {
     Node,
     /// A replica of the control plane.
     Server,
+    /// A REST gateway of its own process.
+    Gateway,
 }
 
 impl Role {
@@ -40,12 +42,13 @@ impl Role {
         match self {
             Self::Node => "node",
             Self::Server => "server",
+            Self::Gateway => "gateway",
         }
     }
 
     /// Reads the word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Node, Self::Server]
+        [Self::Node, Self::Server, Self::Gateway]
             .into_iter()
             .find(|role| role.as_str() == text)
     }
@@ -75,9 +78,24 @@ pub struct JoinNode {
     pub peer: Option<SocketAddr>,
 }
 
-/// What an admitted agent gets.
+/// A gateway that wants in.
 #[derive(Debug, Clone)]
-pub struct NodeIdentity {
+pub struct JoinGateway {
+    /// Its token.
+    pub token: String,
+    /// Its name.
+    pub name: String,
+    /// Names and addresses that its certificate is to be for.
+    pub hosts: Vec<String>,
+    /// A certificate request, in PEM; only its public key counts.
+    pub csr_pem: String,
+    /// Whence it asks.
+    pub peer: Option<SocketAddr>,
+}
+
+/// What an admitted agent or gateway gets.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
     /// Its certificate.
     pub certificate_pem: String,
     /// The cluster's CA.
@@ -129,7 +147,17 @@ pub trait JoinAuthority: Send + Sync + 'static {
     /// Ends a token.
     fn delete_token(&self, id: &str) -> BoxFuture<'_, Result<(), Status>>;
     /// Admits an agent.
-    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<NodeIdentity, Status>>;
+    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<ClientIdentity, Status>>;
+    /// Admits a gateway.
+    fn join_gateway(&self, request: JoinGateway) -> BoxFuture<'_, Result<ClientIdentity, Status>>;
+    /// Signs a new key for a gateway that shows its present certificate, in DER: same name, same hosts.
+    fn renew_gateway(
+        &self,
+        cert_der: Vec<u8>,
+        csr_pem: String,
+    ) -> BoxFuture<'_, Result<ClientIdentity, Status>>;
+    /// Whether a client's certificate, in DER, is one that the port of the API takes.
+    fn is_client(&self, cert_der: &[u8]) -> bool;
     /// Admits a replica.
     fn join_server(&self, request: JoinServer) -> BoxFuture<'_, Result<ServerIdentity, Status>>;
 }
@@ -138,6 +166,8 @@ pub trait JoinAuthority: Send + Sync + 'static {
 const JOINS_IN_FLIGHT: usize = 16;
 /// Longest wait for a join.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Hosts of one gateway.
+const HOSTS: usize = 64;
 /// Texts longer than this are nobody's name, token or certificate request.
 const TEXT_BYTES: usize = 16 * 1024;
 
@@ -253,6 +283,40 @@ impl JoinService for Service {
             .limited((&trail, peer), &texts.each_ref().map(String::as_str), join)
             .await?;
         Ok(Response::new(proto::JoinNodeResponse {
+            certificate_pem: identity.certificate_pem,
+            ca_pem: identity.ca_pem,
+            server_endpoints: identity.server_endpoints,
+        }))
+    }
+
+    async fn join_gateway(
+        &self,
+        request: Request<proto::JoinGatewayRequest>,
+    ) -> Result<Response<proto::JoinGatewayResponse>, tonic::Status> {
+        let trail = self.record("/kontiki.cluster.v1.JoinService/JoinGateway", &request);
+        let peer = peer(&request);
+        let request = request.into_inner();
+        let mut texts = vec![
+            request.token.clone(),
+            request.name.clone(),
+            request.csr_pem.clone(),
+        ];
+        if request.hosts.len() > HOSTS {
+            let status = Status::bad_request(format!("hosts: more than {HOSTS}"));
+            trail.complete_with(Err(&status));
+            return Err(to_tonic(&status));
+        }
+        texts.extend(request.hosts.iter().cloned());
+        let join = self.authority.join_gateway(JoinGateway {
+            token: request.token,
+            name: request.name,
+            hosts: request.hosts,
+            csr_pem: request.csr_pem,
+            peer,
+        });
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let identity = self.limited((&trail, peer), &texts, join).await?;
+        Ok(Response::new(proto::JoinGatewayResponse {
             certificate_pem: identity.certificate_pem,
             ca_pem: identity.ca_pem,
             server_endpoints: identity.server_endpoints,

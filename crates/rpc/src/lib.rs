@@ -1,5 +1,6 @@
 //! The gRPC face: objects, the cluster, joining, with reflection and health. The verbs, their authorization and their
-//! errors are `kontiki-apiserver`'s; this crate turns messages into options and answers into messages.
+//! errors are `kontiki-apiserver`'s; this crate turns messages into options and answers into messages. Between a gateway
+//! of its own process and the replicas it has both ends: `gateway` on a replica, `remote` in the gateway.
 //!
 //! Deliberately absent: the listener and TLS (`kontiki-gateway`), agents (`kontiki-dispatcher`), peers
 //! (`kontiki-consensus`), certificates and tokens (the binary, behind [`JoinAuthority`]).
@@ -11,9 +12,13 @@ mod codes;
 mod convert;
 mod error;
 mod face;
+mod feed;
+mod gateway;
 mod health;
 mod join;
 mod object;
+mod pipe;
+pub mod remote;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -30,8 +35,10 @@ use tonic::service::Routes;
 
 pub use codes::refined;
 pub use error::to_tonic;
+pub use gateway::service as gateway_service;
 pub use join::{
-    JoinAuthority, JoinNode, JoinServer, NodeIdentity, Role, ServerIdentity, TokenInfo,
+    ClientIdentity, JoinAuthority, JoinGateway, JoinNode, JoinServer, Role, ServerIdentity,
+    TokenInfo,
 };
 
 use crate::face::Face;
@@ -66,8 +73,9 @@ fn object_routes(api: ApiServer) -> Routes {
 }
 
 /// Services that reflection names: those of the public port.
-const PUBLIC: [&str; 5] = [
+const PUBLIC: [&str; 6] = [
     "kontiki.api.v1.ObjectService",
+    "kontiki.api.v1.GatewayService",
     "kontiki.cluster.v1.ClusterService",
     "kontiki.cluster.v1.JoinService",
     "kontiki.node.v1.NodeService",

@@ -12,11 +12,12 @@ use kontiki_proto::cluster::join_service_server::JoinService as _;
 use serde_json::{Value, json};
 
 use crate::join::{
-    JoinAuthority, JoinNode, JoinServer, NodeIdentity, Role, ServerIdentity, Service, TokenInfo,
+    ClientIdentity, JoinAuthority, JoinGateway, JoinNode, JoinServer, Role, ServerIdentity,
+    Service, TokenInfo,
 };
 
 /// Knows one token.
-struct Strict;
+pub struct Strict;
 
 fn refused<T: Send + 'static>() -> BoxFuture<'static, Result<T, Status>> {
     Box::pin(ready(Err(Status::new(
@@ -46,15 +47,31 @@ impl JoinAuthority for Strict {
         refused()
     }
 
-    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<NodeIdentity, Status>> {
+    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
         if request.token != "right-secret" {
             return refused();
         }
-        Box::pin(ready(Ok(NodeIdentity {
+        Box::pin(ready(Ok(ClientIdentity {
             certificate_pem: String::new(),
             ca_pem: String::new(),
             server_endpoints: Vec::new(),
         })))
+    }
+
+    fn join_gateway(&self, _: JoinGateway) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
+        refused()
+    }
+
+    fn renew_gateway(
+        &self,
+        _: Vec<u8>,
+        _: String,
+    ) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
+        refused()
+    }
+
+    fn is_client(&self, _: &[u8]) -> bool {
+        true
     }
 
     fn join_server(&self, _: JoinServer) -> BoxFuture<'_, Result<ServerIdentity, Status>> {
