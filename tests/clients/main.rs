@@ -9,3 +9,4 @@ mod drain;
 mod kube_rs;
 mod kubectl;
 mod python;
+mod schemathesis;
