@@ -82,6 +82,21 @@ impl Node {
         wanted
     }
 
+    /// Whether a container of an assigned pod has a terminal.
+    pub fn has_tty(&self, pod_uid: &str, container: &str) -> bool {
+        let pods = self.mirror.pods();
+        let spec = pods.get(pod_uid).and_then(|pod| pod.spec.as_ref());
+        spec.is_some_and(|spec| {
+            let ephemeral = spec.ephemeral_containers.iter().flatten();
+            let init = spec.init_containers.iter().flatten();
+            let mut all = spec.containers.iter().chain(init);
+            all.any(|it| it.name == container && it.tty == Some(true))
+                || ephemeral
+                    .clone()
+                    .any(|it| it.name == container && it.tty == Some(true))
+        })
+    }
+
     /// The folder of a pod's volumes and files.
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
         self.data_dir.join("pods").join(uid)
