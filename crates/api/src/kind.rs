@@ -62,11 +62,19 @@ pub enum Subresource {
     Approval,
     /// `token` (service accounts, authentication.k8s.io/v1 TokenRequest).
     Token,
+    /// `exec` (pods): a command in a container, its streams over an upgraded connection.
+    Exec,
+    /// `attach` (pods): the streams of a container's first process.
+    Attach,
+    /// `portforward` (pods): connections to ports of a pod.
+    PortForward,
+    /// `proxy` (pods, services, nodes): HTTP passed on.
+    Proxy,
 }
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
@@ -75,6 +83,10 @@ impl Subresource {
         Self::Finalize,
         Self::Approval,
         Self::Token,
+        Self::Exec,
+        Self::Attach,
+        Self::PortForward,
+        Self::Proxy,
     ];
 
     /// The last segment of its URL.
@@ -88,6 +100,10 @@ impl Subresource {
             Self::Finalize => "finalize",
             Self::Approval => "approval",
             Self::Token => "token",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
+            Self::Proxy => "proxy",
         }
     }
 
@@ -105,7 +121,17 @@ impl Subresource {
             Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
+            Self::Exec | Self::Attach | Self::PortForward => &["create", "get"],
+            Self::Proxy => &["create", "delete", "get", "patch", "update"],
         }
+    }
+
+    /// Whether it connects the client with a node rather than read or write an object (upstream's `Connecter`).
+    pub const fn connects(self) -> bool {
+        matches!(
+            self,
+            Self::Exec | Self::Attach | Self::PortForward | Self::Proxy
+        )
     }
 }
 

@@ -54,5 +54,10 @@ pub use options::{
 };
 pub use server::{ApiServer, Options};
 pub use service_accounts::{KeyError, TokenIssuer};
-pub use tunnel::{LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeTunnel};
+pub use tunnel::{
+    Frame, LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeRequest, NodeTunnel,
+    PodPort, RemoteCommand, Tunnel, TunnelIo, channel,
+};
+pub use verbs::connect::{OnNode, RemoteOptions};
+pub use verbs::proxy::{ProxyTo, ProxyWay};
 pub use verbs::watch::WatchStream;

@@ -29,6 +29,7 @@ mod route;
 mod router;
 mod server;
 mod shape;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod tls;

@@ -27,9 +27,13 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     short_names: &["po"],
     categories: &["all"],
     subresources: &[
+        Subresource::Attach,
         Subresource::Binding,
         Subresource::Eviction,
+        Subresource::Exec,
         Subresource::Log,
+        Subresource::PortForward,
+        Subresource::Proxy,
         Subresource::Status,
     ],
     columns: COLUMNS,

@@ -51,9 +51,14 @@ pub(super) fn subresource_definition(
         Subresource::Binding => definition_of::<Binding>(),
         Subresource::Eviction => definition_of::<Eviction>(),
         Subresource::Token => definition_of::<TokenRequest>(),
-        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
-            definition.to_owned()
-        }
+        Subresource::Status
+        | Subresource::Log
+        | Subresource::Finalize
+        | Subresource::Approval
+        | Subresource::Exec
+        | Subresource::Attach
+        | Subresource::PortForward
+        | Subresource::Proxy => definition.to_owned(),
     }
 }
 
@@ -110,7 +115,11 @@ impl Components {
                 Subresource::Status
                 | Subresource::Log
                 | Subresource::Finalize
-                | Subresource::Approval => {}
+                | Subresource::Approval
+                | Subresource::Exec
+                | Subresource::Attach
+                | Subresource::PortForward
+                | Subresource::Proxy => {}
             }
         }
         let patch = json!({
