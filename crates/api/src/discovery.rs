@@ -18,10 +18,13 @@ pub const VERBS: &[&str] = &[
     "watch",
 ];
 
-/// What may be done with a kind's objects. Reviews are asked only; a namespace's deletion is a process of its own: never in bulk, as upstream.
+/// What may be done with a kind's objects. Reviews are created only; a namespace's deletion is a process of its own: never in bulk, as upstream.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
     if kind.review().is_some() {
         return vec!["create"];
+    }
+    if kind.is_observed() {
+        return vec!["get", "list"];
     }
     let in_bulk = !(kind.group().is_empty() && kind.plural() == "namespaces");
     VERBS
@@ -170,9 +173,12 @@ pub fn subresource_kind(kind: &Kind, subresource: Subresource) -> (&str, &str, &
         Subresource::Attach => ("", "v1", "PodAttachOptions"),
         Subresource::PortForward => ("", "v1", "PodPortForwardOptions"),
         Subresource::Proxy => ("", "v1", proxy_options(kind)),
-        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
-            (kind.group(), kind.version(), kind.kind())
-        }
+        Subresource::Status
+        | Subresource::Log
+        | Subresource::Finalize
+        | Subresource::Approval
+        | Subresource::EphemeralContainers
+        | Subresource::Resize => (kind.group(), kind.version(), kind.kind()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::admission::{Admission, Denied};
 use crate::custom::CustomKind;
 use crate::field_error::{FieldError, invalid_status};
 use crate::kinds;
-use crate::meta::{self, Meta};
+use crate::meta::{self, Meta, StatusMetadata};
 use crate::schema;
 
 mod built_in;
@@ -70,11 +70,15 @@ pub enum Subresource {
     PortForward,
     /// `proxy` (pods, services, nodes): HTTP passed on.
     Proxy,
+    /// `ephemeralcontainers` (pods).
+    EphemeralContainers,
+    /// `resize` (pods).
+    Resize,
 }
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
@@ -87,6 +91,8 @@ impl Subresource {
         Self::Attach,
         Self::PortForward,
         Self::Proxy,
+        Self::EphemeralContainers,
+        Self::Resize,
     ];
 
     /// The last segment of its URL.
@@ -104,6 +110,8 @@ impl Subresource {
             Self::Attach => "attach",
             Self::PortForward => "portforward",
             Self::Proxy => "proxy",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
         }
     }
 
@@ -117,7 +125,11 @@ impl Subresource {
     /// Verbs served, as discovery lists them.
     pub const fn verbs(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Scale | Self::Approval => &["get", "patch", "update"],
+            Self::Status
+            | Self::Scale
+            | Self::Approval
+            | Self::EphemeralContainers
+            | Self::Resize => &["get", "patch", "update"],
             Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
@@ -135,7 +147,7 @@ impl Subresource {
     }
 }
 
-/// A question that is asked by a create, answered at once and never stored.
+/// What is created to be answered or done at once, and never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Review {
     /// Whose token is this?
@@ -150,6 +162,8 @@ pub enum Review {
     SelfAccess,
     /// What may I do in this namespace?
     SelfRules,
+    /// This pod runs on that node.
+    Binding,
 }
 
 /// A column of `kubectl get`.
@@ -312,16 +326,32 @@ impl Kind {
         (self.hooks().prepare_delete)(object, now);
     }
 
-    /// Before an update of the status subresource: all but the status (and managed fields) keeps its old value.
+    const fn status_metadata(&self) -> StatusMetadata {
+        match self {
+            Self::BuiltIn(kind) => kind.status_metadata,
+            Self::Custom(_) => StatusMetadata::Kept,
+        }
+    }
+
+    /// Before an update of the status subresource: all but the status and, with most kinds, metadata keeps its old value.
     pub fn prepare_status(&self, new: &mut Value, old: &Value) {
-        meta::prepare_status(new, old);
+        meta::prepare_status(new, old, self.status_metadata());
         (self.hooks().prepare_status)(new, old);
     }
 
-    /// Before an update of the approval subresource: all but the status (and managed fields) keeps its old value.
+    /// Before an update of the approval subresource: as one of the status.
     pub fn prepare_approval(&self, new: &mut Value, old: &Value) {
-        meta::prepare_status(new, old);
+        meta::prepare_status(new, old, self.status_metadata());
         (self.hooks().prepare_approval)(new, old);
+    }
+
+    /// Before an update of a part of the spec that has a subresource of its own: all else (but managed fields) keeps its
+    /// old value.
+    pub fn prepare_part(&self, part: Subresource, new: &mut Value, old: &Value) {
+        meta::prepare_part(new, old, |kept, sent| {
+            (self.hooks().prepare_part)(part, kept, sent);
+        });
+        self.count_generation(new, old);
     }
 
     /// Before an update of the finalize subresource: all but `spec.finalizers` keeps its old value.
@@ -363,6 +393,13 @@ impl Kind {
             Self::BuiltIn(kind) => errors.extend((kind.hooks.validate_status)(new, old)),
             Self::Custom(kind) => errors.extend(kind.validate(new, Some(old))),
         }
+        errors
+    }
+
+    /// All broken rules of an update of a part of the spec, metadata included.
+    pub fn validate_part(&self, part: Subresource, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = meta::validate_update(new, old);
+        errors.extend((self.hooks().validate_part)(part, new, old));
         errors
     }
 

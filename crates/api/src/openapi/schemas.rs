@@ -58,7 +58,9 @@ pub(super) fn subresource_definition(
         | Subresource::Exec
         | Subresource::Attach
         | Subresource::PortForward
-        | Subresource::Proxy => definition.to_owned(),
+        | Subresource::Proxy
+        | Subresource::EphemeralContainers
+        | Subresource::Resize => definition.to_owned(),
     }
 }
 
@@ -119,7 +121,9 @@ impl Components {
                 | Subresource::Exec
                 | Subresource::Attach
                 | Subresource::PortForward
-                | Subresource::Proxy => {}
+                | Subresource::Proxy
+                | Subresource::EphemeralContainers
+                | Subresource::Resize => {}
             }
         }
         let patch = json!({

@@ -2,7 +2,7 @@
 
 use kontiki_base::status::Status;
 use kontiki_state::Object;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::logs::container_of;
 use crate::options::{Context, Target};
@@ -26,6 +26,48 @@ pub struct RemoteOptions {
     pub tty: bool,
 }
 
+impl RemoteOptions {
+    /// As admission sees them.
+    fn to_object(&self, is_exec: bool) -> Value {
+        let kind = if is_exec {
+            "PodExecOptions"
+        } else {
+            "PodAttachOptions"
+        };
+        let mut object = json!({
+            "apiVersion": "v1",
+            "kind": kind,
+            "stdin": self.stdin,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "tty": self.tty,
+        });
+        if let Some(container) = &self.container {
+            object["container"] = container.as_str().into();
+        }
+        if is_exec {
+            object["command"] = json!(self.command);
+        }
+        object
+    }
+
+    /// As admission left them.
+    fn of_object(object: &Value) -> Self {
+        let flag = |name: &str| object[name] == true;
+        let command = object["command"].as_array().into_iter().flatten();
+        Self {
+            container: object["container"].as_str().map(str::to_owned),
+            command: command
+                .filter_map(|word| word.as_str().map(str::to_owned))
+                .collect(),
+            stdin: flag("stdin"),
+            stdout: flag("stdout"),
+            stderr: flag("stderr"),
+            tty: flag("tty"),
+        }
+    }
+}
+
 /// Something to connect with, and the node that it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnNode {
@@ -44,8 +86,11 @@ impl ApiServer {
         verb: &str,
         options: RemoteOptions,
     ) -> Result<OnNode, Status> {
-        self.authorize_connection(context, target, verb)?;
+        self.authorize_connection(context, target, verb).await?;
         let is_exec = target.subresource == Some(kontiki_api::Subresource::Exec);
+        let mut admitted = options.to_object(is_exec);
+        self.admit_connect(context, target, &mut admitted).await?;
+        let options = RemoteOptions::of_object(&admitted);
         let pod = self.current(context, target).await?;
         let container = container_of(&pod.value(), options.container.as_deref(), &target.name)?;
         let node = node_of(&pod)?;
@@ -70,8 +115,12 @@ impl ApiServer {
         context: &Context,
         target: &Target,
         verb: &str,
+        ports: &[u16],
     ) -> Result<OnNode, Status> {
-        self.authorize_connection(context, target, verb)?;
+        self.authorize_connection(context, target, verb).await?;
+        let mut options =
+            json!({"apiVersion": "v1", "kind": "PodPortForwardOptions", "ports": ports});
+        self.admit_connect(context, target, &mut options).await?;
         let pod = self.current(context, target).await?;
         let node = node_of(&pod)?;
         let request = NodeRequest::PortForward(PodPort {
@@ -89,17 +138,17 @@ impl ApiServer {
 
     /// A command is run, whatever the method: a GET, as WebSockets begin with, takes the right to create besides
     /// (upstream's `AuthorizePodWebsocketUpgradeCreatePermission`).
-    fn authorize_connection(
+    async fn authorize_connection(
         &self,
         context: &Context,
         target: &Target,
         verb: &str,
     ) -> Result<(), Status> {
-        self.authorize(context, verb, target)?;
+        self.authorize(context, verb, target).await?;
         if verb == "create" {
             return Ok(());
         }
-        self.authorize(context, "create", target)
+        self.authorize(context, "create", target).await
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kontiki_base::limits::OUTBOUND_CONNECT_TIMEOUT;
 use kontiki_base::status::{Reason, Status};
 use rustls::pki_types::ServerName;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_rustls::TlsConnector;
 
 use super::connect::{OnNode, node_of};
@@ -77,9 +77,16 @@ impl ApiServer {
         context: &Context,
         target: &Target,
         verb: &str,
+        path: &str,
     ) -> Result<ProxyTo, Status> {
-        self.authorize(context, verb, target)?;
+        self.authorize(context, verb, target).await?;
         let kind = target.kind.plural();
+        let mut options = json!({
+            "apiVersion": "v1",
+            "kind": format!("{}ProxyOptions", target.kind.kind()),
+            "path": path,
+        });
+        self.admit_connect(context, target, &mut options).await?;
         let what = kind.strip_suffix('s').unwrap_or(kind);
         let invalid = || Status::bad_request(format!("invalid {what} request {:?}", target.name));
         let named = named(&target.name).ok_or_else(invalid)?;
@@ -263,8 +270,6 @@ fn node_port(name: &str, node: &Value, port: u16) -> Result<ProxyWay, Status> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

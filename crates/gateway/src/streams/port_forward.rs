@@ -81,7 +81,10 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let verb = parsed.verb(request.method());
-    let on_node = gateway.api.port_forward(&context, target, verb).await?;
+    // Admission sees what can be read; what cannot is refused later, in upstream's order.
+    let named = ports(&parsed.query).unwrap_or_default();
+    let api = &gateway.api;
+    let on_node = api.port_forward(&context, target, verb, &named).await?;
     let NodeRequest::PortForward(PodPort { pod_uid, .. }) = on_node.request else {
         return Err(Status::internal("a request for something else"));
     };

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
-    HeaderValue, LOCATION, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap,
+    HeaderName, HeaderValue, LOCATION, UPGRADE,
 };
 use http::{Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
@@ -31,18 +31,6 @@ use crate::route::Parsed;
 use crate::router::Gateway;
 use links::Links;
 
-/// Headers that concern one connection.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 /// What a page may permit to other origins, which upstream takes away: the origin is the API's.
 const CROSS_ORIGIN: &[&str] = &[
     "access-control-allow-credentials",
@@ -64,8 +52,9 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let verb = parsed.verb(request.method());
-    let to = gateway.api.proxy_to(&context, target, verb).await?;
     let links = Links::of(target, request.uri(), request.headers());
+    let api = &gateway.api;
+    let to = api.proxy_to(&context, target, verb, links.rest()).await?;
     if request.headers().contains_key(UPGRADE) {
         return upgraded(gateway, &to, &links, context, request).await;
     }
@@ -104,7 +93,7 @@ fn outgoing(request: Request, links: &Links) -> Result<http::Request<Body>, Stat
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<std::net::SocketAddr>>();
     let peer = peer.map(|peer| peer.0.ip().to_string());
-    strip(&mut parts.headers, HOP_BY_HOP);
+    crate::upgrade::strip(&mut parts.headers);
     let mine = |name: &&HeaderName| name.as_str().starts_with("impersonate-");
     let mine: Vec<HeaderName> = parts.headers.keys().filter(mine).cloned().collect();
     for name in mine {
@@ -171,7 +160,7 @@ async fn exchange(
 /// The answer as the client gets it.
 fn incoming(answer: http::Response<Incoming>, links: &Links) -> Response {
     let (mut parts, body) = answer.into_parts();
-    strip(&mut parts.headers, HOP_BY_HOP);
+    crate::upgrade::strip(&mut parts.headers);
     strip(&mut parts.headers, CROSS_ORIGIN);
     if let Some(location) = parts.headers.get(LOCATION).and_then(|it| it.to_str().ok()) {
         if let Ok(location) = HeaderValue::try_from(links.rewrite(location)) {
