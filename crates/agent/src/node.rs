@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::config::Capacity;
 use crate::events::Recorder;
 use crate::images::Pulls;
+use crate::kubelet::Sampler;
 use crate::mirror::Mirror;
 use crate::outbox::Outbox;
 use crate::tokens::Tokens;
@@ -60,6 +61,8 @@ pub struct Node {
     pub pulls: Pulls,
     /// Tokens of pods' ServiceAccounts.
     pub tokens: Tokens,
+    /// What containers use.
+    pub sampler: Sampler,
     /// Cluster's settings.
     pub settings: Mutex<ClusterSettings>,
     /// Whether pods' files are really written (not on hollow nodes).

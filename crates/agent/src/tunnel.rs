@@ -4,6 +4,7 @@
 //! nothing else, heartbeats least of all.
 
 mod containers;
+mod http;
 mod logs;
 mod outbound;
 mod ports;
@@ -114,7 +115,8 @@ async fn work(node: &Arc<Node>, request: Option<Open>, inbound: &mut Inbound, ou
             ports::forward(node, &request, inbound, &outbound).await
         }
         Some(Open::PodDial(request)) => ports::dial(node, &request, inbound, &outbound).await,
-        _ => Err(Failure::new(
+        Some(Open::NodeHttp(_)) => http::serve(node, inbound, &outbound).await,
+        None => Err(Failure::new(
             Reason::BadRequest,
             "this agent does not know the request",
         )),

@@ -42,6 +42,7 @@ mod services;
 mod subresources;
 pub mod testing;
 mod tunnel;
+mod usage;
 mod verbs;
 mod versions;
 pub mod write;

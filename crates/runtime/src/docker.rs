@@ -17,7 +17,7 @@ use bollard::exec::StartExecResults;
 use bollard::models::{ContainerSummaryStateEnum, ExecConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions,
-    KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
+    KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StatsOptions,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -25,7 +25,9 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
-use crate::types::{Container, ContainerSpec, Event, ExecResult, Image, Info, LogOptions, Summary};
+use crate::types::{
+    Container, ContainerSpec, Event, ExecResult, Image, Info, LogOptions, Stats, Summary,
+};
 use crate::{AttachSpec, Error, ExecSpec, Result, Runtime, Size, Streams};
 
 /// Longest wait for calls that create, start, look.
@@ -258,6 +260,20 @@ impl Runtime for Docker {
 
     fn resize<'a>(&'a self, id: &'a str, size: Size) -> BoxFuture<'a, Result<()>> {
         self.resize_inner(id, size).boxed()
+    }
+
+    fn stats<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Stats>> {
+        async move {
+            let options = StatsOptions {
+                stream: false,
+                one_shot: true,
+            };
+            let client = self.client(CONTROL).await?;
+            let mut answers = std::pin::pin!(client.stats(id, Some(options)));
+            let answer = answers.try_next().await.map_err(explain)?;
+            Ok(view::stats(&answer.unwrap_or_default()))
+        }
+        .boxed()
     }
 
     fn logs<'a>(

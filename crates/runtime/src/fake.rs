@@ -20,7 +20,8 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::io::ReaderStream;
 
 use crate::types::{
-    Container, ContainerSpec, Event, EventKind, ExecResult, Image, Info, LogOptions, Run, Summary,
+    Container, ContainerSpec, Event, EventKind, ExecResult, Image, Info, LogOptions, Run, Stats,
+    Summary,
 };
 use crate::{AttachSpec, Error, ExecSpec, Output, Result, Runtime, Size, Streams, labels};
 
@@ -397,6 +398,14 @@ impl Runtime for Fake {
 
     fn resize<'a>(&'a self, id: &'a str, size: Size) -> BoxFuture<'a, Result<()>> {
         self.exec_resize(id, size)
+    }
+
+    fn stats<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Stats>> {
+        let used = self.with(|state| {
+            state.containers.get(id).ok_or_else(|| absent(id))?;
+            Ok(Stats::default())
+        });
+        std::future::ready(used).boxed()
     }
 
     fn logs<'a>(

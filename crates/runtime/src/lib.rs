@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 pub use streams::{AttachSpec, ExecSpec, Input, Output, Size, Streams};
 pub use types::{
     Container, ContainerSpec, Event, EventKind, ExecResult, Image, Info, LogOptions, Mount,
-    Namespace, Run, Summary,
+    Namespace, Run, Stats, Summary,
 };
 
 /// Why a call failed.
@@ -70,6 +70,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn attach<'a>(&'a self, id: &'a str, spec: &'a AttachSpec) -> BoxFuture<'a, Result<Streams>>;
     /// Sets the size of a container's terminal.
     fn resize<'a>(&'a self, id: &'a str, size: Size) -> BoxFuture<'a, Result<()>>;
+    /// What a running container uses.
+    fn stats<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Stats>>;
     /// A container's output; complete lines are not guaranteed per chunk.
     fn logs<'a>(
         &'a self,

@@ -11,9 +11,8 @@ use kontiki_base::status::Reason;
 use kontiki_proto::node::tunnel_response::Message;
 use kontiki_proto::node::{PodDialRequest, PortForwardRequest};
 use kontiki_runtime::labels;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::outbound::{Gone, Outbound};
 use super::{Failure, Inbound, containers};
@@ -41,7 +40,8 @@ pub(super) async fn forward(
         );
         Failure::new(Reason::InternalError, why)
     })?;
-    pass(stream, inbound, outbound).await
+    let (read, write) = stream.into_split();
+    pass(read, write, inbound, outbound).await
 }
 
 /// Connects to the address of a pod.
@@ -63,7 +63,8 @@ pub(super) async fn dial(
         .map_err(|error| failed(format!("connect: {error}")))?;
     // Requests are small and must not wait for more.
     let _ = stream.set_nodelay(true);
-    pass(stream, inbound, outbound).await
+    let (read, write) = stream.into_split();
+    pass(read, write, inbound, outbound).await
 }
 
 fn port(port: u32) -> Result<u16, Failure> {
@@ -98,15 +99,15 @@ fn is_refused(address: IpAddr) -> bool {
 }
 
 /// Passes bytes both ways until the port's side has ended, or the client is gone.
-async fn pass(
-    stream: TcpStream,
+pub(super) async fn pass(
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
     inbound: &mut Inbound,
     outbound: &Outbound,
 ) -> Result<(), Failure> {
     if outbound.ready().await.is_err() {
         return Ok(());
     }
-    let (read, write) = stream.into_split();
     tokio::select! {
         read = read_all(read, outbound) => match read {
             Ok(Ok(())) | Err(Gone) => Ok(()),
@@ -117,7 +118,7 @@ async fn pass(
 }
 
 async fn read_all(
-    mut stream: OwnedReadHalf,
+    mut stream: impl AsyncRead + Unpin,
     outbound: &Outbound,
 ) -> Result<std::io::Result<()>, Gone> {
     let mut buffer = BytesMut::new();
@@ -132,7 +133,7 @@ async fn read_all(
 }
 
 /// Writes what the client sends, closes the port's input with the client's, and ends when the client has gone.
-async fn write_all(stream: OwnedWriteHalf, inbound: &mut Inbound) {
+async fn write_all(stream: impl AsyncWrite + Unpin, inbound: &mut Inbound) {
     let mut stream = Some(stream);
     while let Some(Ok(message)) = inbound.next().await {
         let (data, is_end) = match message.message {
