@@ -52,13 +52,17 @@ pub async fn serve(
     {
         return Ok(streams::serve(gateway, resource, parsed, context, request).await);
     }
-    let (parts, content) = request.into_parts();
-    let (query, kind) = (&parsed.query, &resource.target.kind);
     context.timeout = parsed.timeout;
     if resource.target.subresource == Some(Subresource::Log) {
-        let options = query::log_options(query)?;
-        return logs::answer(gateway.api.logs(&context, &resource.target, options).await);
+        let options = query::log_options(&parsed.query)?;
+        let started = gateway.api.logs(&context, &resource.target, options).await;
+        if streams::logs::is_asked(request.headers()) {
+            return Ok(streams::logs::answer(started?, context, request));
+        }
+        return logs::answer(started);
     }
+    let (parts, content) = request.into_parts();
+    let (query, kind) = (&parsed.query, &resource.target.kind);
     // Before anything is written: an answer that the client can't read must not follow a write.
     let offer = Offer::of_kind(kind);
     let accepted = accept::negotiate(&parts.headers, offer)?;

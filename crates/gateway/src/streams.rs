@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: who may and which container is meant (`kontiki-apiserver`), what a process is (the agent).
 
+pub mod logs;
 mod port_forward;
 mod proxy;
 mod remote_command;
