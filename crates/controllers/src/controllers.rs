@@ -23,6 +23,7 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::taint_eviction::TaintEviction,
     &crate::deployment::DeploymentController,
     &crate::replica_set::ReplicaSetController,
+    &crate::replication_controller::ReplicationControllers,
     &crate::job::JobController,
     &crate::job_ttl::JobTtl,
     &crate::cron_job::CronJobController,

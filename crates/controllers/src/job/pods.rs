@@ -128,8 +128,7 @@ impl Work<'_> {
                 }
             }
         }
-        self.plan
-            .create_announced(&pod, &self.job, "SuccessfulCreate", "Created pod: ");
+        self.plan.create_announced(&pod, &self.job);
     }
 
     /// Pause after the failures since the last success: 10 s, 20 s, ... up to 10 min after the last failure.
