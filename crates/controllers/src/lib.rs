@@ -23,6 +23,7 @@ mod extension_authentication;
 mod flow_control;
 mod garbage_collector;
 mod hash;
+mod history;
 mod job;
 mod job_ttl;
 mod kubernetes_service;
@@ -45,6 +46,7 @@ mod selector;
 mod service_account;
 mod service_account_tokens;
 mod service_endpoints;
+mod stateful_set;
 mod taint_eviction;
 mod view;
 
