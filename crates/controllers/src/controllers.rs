@@ -24,6 +24,7 @@ pub static CONTROLLERS: &[&dyn Controller] = &[
     &crate::deployment::DeploymentController,
     &crate::replica_set::ReplicaSetController,
     &crate::replication_controller::ReplicationControllers,
+    &crate::daemon_set::DaemonSetController,
     &crate::stateful_set::StatefulSetController,
     &crate::job::JobController,
     &crate::job_ttl::JobTtl,

@@ -14,6 +14,7 @@ pub mod commit;
 mod controllers;
 mod cron_job;
 mod custom_resource_definitions;
+mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoint_slice;

@@ -6,6 +6,8 @@ mod certificates;
 mod custom;
 mod disruption;
 mod owners;
+mod sieve;
+mod workloads;
 mod world;
 
 use kontiki_controllers::Propagation;
