@@ -38,6 +38,7 @@ pub mod selector;
 pub mod stored;
 pub mod table;
 pub mod time;
+pub mod volumes;
 
 pub use field_error::{ErrorKind, FieldError};
 pub use k8s_openapi;

@@ -32,6 +32,7 @@ mod namespace;
 mod node_ipam;
 mod node_lifecycle;
 mod owned;
+mod persistent_volumes;
 mod plan;
 mod pod_gc;
 mod pods;

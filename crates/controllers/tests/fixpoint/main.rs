@@ -7,6 +7,7 @@ mod custom;
 mod disruption;
 mod owners;
 mod sieve;
+mod volumes;
 mod workloads;
 mod world;
 
