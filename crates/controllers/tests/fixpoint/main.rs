@@ -5,6 +5,7 @@
 mod certificates;
 mod custom;
 mod disruption;
+mod jobs;
 mod owners;
 mod sieve;
 mod volumes;
