@@ -2,9 +2,11 @@
 
 pub mod claims;
 pub mod container;
+pub mod empty_dir;
 pub mod env;
 pub mod fields;
 pub mod files;
+pub mod folder;
 pub mod volumes;
 
 use std::collections::BTreeMap;
