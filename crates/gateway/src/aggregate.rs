@@ -27,7 +27,7 @@ mod discovery;
 #[cfg(test)]
 mod tests;
 
-pub use discovery::{group, group_list, with_groups};
+pub use discovery::{description, group, group_list, with_groups};
 
 /// Headers that concern one connection.
 const HOP_BY_HOP: &[HeaderName] = &[CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
