@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use kontiki_base::clock::{SharedClock, SystemClock};
 use kontiki_base::limits::REQUESTS_IN_FLIGHT;
 use kontiki_base::random::{Random, SystemRandom};
 use kontiki_state::{Op, Store};
+use parking_lot::Mutex;
 
 use crate::admission::resource_quota::Turns;
 use crate::aggregation::Aggregation;
@@ -23,6 +23,7 @@ use crate::kinds::Served;
 use crate::outbound::{OutboundOptions, Pool};
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
+use crate::verbs::watch::Watches;
 
 /// What a server is made with.
 #[derive(Clone)]
@@ -88,8 +89,8 @@ pub(crate) struct Inner {
     pub(crate) outbound: Arc<Pool>,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
-    /// Watches open on this replica, against `limits::WATCHES`.
-    pub(crate) n_watches: AtomicUsize,
+    /// Watches open on this replica.
+    pub(crate) watches: Arc<Mutex<Watches>>,
     /// The seats of requests; made when the first is taken.
     pub(crate) fairness: OnceLock<Arc<Fairness>>,
     /// Who of this replica counts against a namespace's quotas next.
@@ -116,7 +117,7 @@ impl ApiServer {
             served,
             outbound: Arc::default(),
             history: History::default(),
-            n_watches: AtomicUsize::new(0),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::default(),
             charged: Vec::new(),
@@ -133,7 +134,7 @@ impl ApiServer {
             aggregation: Arc::clone(&self.0.aggregation),
             outbound: self.0.outbound.clone(),
             history: History::default(),
-            n_watches: AtomicUsize::new(0),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::clone(&self.0.quota_turns),
             charged,

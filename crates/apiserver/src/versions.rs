@@ -29,7 +29,8 @@ impl ApiServer {
         shown.pop().ok_or_else(none)
     }
 
-    async fn shown_all(
+    /// Several of them.
+    pub(crate) async fn shown_all(
         &self,
         kind: &Kind,
         objects: Vec<Arc<Object>>,

@@ -83,7 +83,7 @@ async fn observe(
 }
 
 /// Where the profile unwinds; a release build aborts on a panic, because state may be broken beyond this request.
-async fn survive_panics(request: Request, next: Next) -> Response {
+pub async fn survive_panics(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     AssertUnwindSafe(next.run(request))
         .catch_unwind()

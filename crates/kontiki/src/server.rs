@@ -6,7 +6,7 @@ mod audit;
 pub mod authority;
 mod components;
 mod identity;
-mod listen;
+pub mod listen;
 mod renew;
 
 use std::net::SocketAddr;
@@ -63,9 +63,6 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         manager_options(&config, &consensus, &dispatcher, &api, &authorities),
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
-    let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
-        .add_service(dispatcher.service(api.clone()))
-        .into_axum_router();
     renew::show_to_extensions(&authorities, &api)?;
     let leadership = consensus.leadership();
     let extensions = api
@@ -79,6 +76,14 @@ pub async fn run(config: ServerConfig) -> Result<()> {
             checks: checks(&consensus),
         },
     );
+    let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join.clone())
+        .add_service(dispatcher.service(api.clone()))
+        .add_service(kontiki_rpc::gateway_service(
+            api.clone(),
+            rest.clone(),
+            join,
+        ));
+    let grpc = kontiki_rpc::refined(grpc.into_axum_router());
     let router = kontiki_gateway::with_grpc(rest, grpc);
 
     let announcing = spawn(
@@ -132,7 +137,8 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_end() -> Result<()> {
+/// Waits for SIGTERM or SIGINT.
+pub async fn wait_for_end() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
