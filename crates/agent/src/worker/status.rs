@@ -60,7 +60,7 @@ pub fn status(view: &View<'_>) -> PodStatus {
             // Nobody waits for them.
             ready: false,
             started: None,
-            ..one(view, container, false, true)
+            ..one(view, container, false)
         })
         .collect();
     let phase = phase(view, &inits, &containers);
