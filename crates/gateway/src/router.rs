@@ -147,6 +147,13 @@ async fn dispatch(
     let not_found = || Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     if matches!(parsed.route, Route::Unknown) {
         let path = request.uri().path();
+        if let Some(document) = aggregate::description(&gateway.api, path) {
+            return Ok(crate::openapi::of_other(
+                &document,
+                request.headers(),
+                &parsed.query,
+            ));
+        }
         return match aggregate::group(&gateway.api, path) {
             Some(group) => discovery::answer(&group, request.headers()),
             None => not_found(),
@@ -174,8 +181,13 @@ async fn dispatch(
             &gateway.api,
             gateway.discovery.advertise(),
         )),
-        Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(&kinds, headers)),
-        Route::OpenApiIndex => gateway.openapi.index(&kinds, headers),
+        Route::OpenApiV2 => {
+            let others = gateway.api.descriptions();
+            Ok(gateway.openapi_v2.answer(&kinds, &others, headers))
+        }
+        Route::OpenApiIndex => gateway
+            .openapi
+            .index(&kinds, &gateway.api.descriptions(), headers),
         Route::OpenApi(group, version) => {
             gateway
                 .openapi
