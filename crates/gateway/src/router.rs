@@ -15,6 +15,7 @@ use crate::openapi::OpenApi;
 use crate::openapi_v2::OpenApiV2;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
+use crate::version::Build;
 use crate::watch::Encoded;
 use crate::{aggregate, discovery, layers, openid, path, rest, version};
 
@@ -23,6 +24,8 @@ use crate::{aggregate, discovery, layers, openid, path, rest, version};
 pub struct GatewayOptions {
     /// `host:port` that discovery names as the server's address.
     pub advertise: String,
+    /// What `/version` tells of this binary.
+    pub build: Build,
     /// Checks behind `/livez` and `/readyz`, besides `ping`.
     pub checks: Vec<Check>,
 }
@@ -30,6 +33,7 @@ pub struct GatewayOptions {
 /// What every request shares.
 pub(crate) struct Gateway {
     pub(crate) api: ApiServer,
+    pub(crate) build: Build,
     pub(crate) checks: Vec<Check>,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
@@ -56,6 +60,7 @@ impl Gateway {
 pub fn router(api: ApiServer, options: GatewayOptions) -> Router {
     let gateway = Arc::new(Gateway {
         api,
+        build: options.build,
         checks: options.checks,
         discovery: Discovery::new(&options.advertise),
         openapi: OpenApi::default(),
@@ -166,7 +171,7 @@ async fn dispatch(
     let kinds = gateway.api.kinds();
     match &parsed.route {
         Route::Health(path) => Ok(health::answer(&gateway.checks, path, &parsed.query)),
-        Route::Version => version::answer(headers, &parsed.query),
+        Route::Version => version::answer(gateway.build, headers, &parsed.query),
         Route::Metrics => Ok(respond::plain(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",

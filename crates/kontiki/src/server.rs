@@ -22,7 +22,7 @@ use kontiki_base::task::{TaskKind, spawn};
 use kontiki_consensus::{Config, Consensus, Member, PeerTls, Sealing};
 use kontiki_dispatcher::Dispatcher;
 use kontiki_gateway::health::Check;
-use kontiki_gateway::{GatewayOptions, tls};
+use kontiki_gateway::{Build, GatewayOptions, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -32,6 +32,13 @@ use audit::AuditLog;
 use authority::Authorities;
 pub use identity::Identity;
 pub use kontiki_consensus::KEYRING;
+
+/// Said by `/version`; `build.rs` finds it out.
+const BUILD: Build = Build {
+    commit: env!("KONTIKI_COMMIT"),
+    tree_state: env!("KONTIKI_TREE_STATE"),
+    date: env!("KONTIKI_DATE"),
+};
 
 /// Folder of log and state below the data directory.
 pub const STORE: &str = "store";
@@ -75,6 +82,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     let rest = kontiki_gateway::router(
         api.clone(),
         GatewayOptions {
+            build: BUILD,
             advertise: config.advertise.clone(),
             checks: checks(&consensus),
         },
