@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let files: Vec<PathBuf> = [
         "api/v1/object",
+        "api/v1/gateway",
         "cluster/v1/cluster",
         "node/v1/node",
         "raft/v1/raft",

@@ -13,7 +13,7 @@ use crate::admission::{Admission, Denied};
 use crate::custom::CustomKind;
 use crate::field_error::{FieldError, invalid_status};
 use crate::kinds;
-use crate::meta::{self, Meta};
+use crate::meta::{self, Meta, StatusMetadata};
 use crate::schema;
 
 mod built_in;
@@ -62,11 +62,23 @@ pub enum Subresource {
     Approval,
     /// `token` (service accounts, authentication.k8s.io/v1 TokenRequest).
     Token,
+    /// `exec` (pods): a command in a container, its streams over an upgraded connection.
+    Exec,
+    /// `attach` (pods): the streams of a container's first process.
+    Attach,
+    /// `portforward` (pods): connections to ports of a pod.
+    PortForward,
+    /// `proxy` (pods, services, nodes): HTTP passed on.
+    Proxy,
+    /// `ephemeralcontainers` (pods).
+    EphemeralContainers,
+    /// `resize` (pods).
+    Resize,
 }
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
@@ -75,6 +87,12 @@ impl Subresource {
         Self::Finalize,
         Self::Approval,
         Self::Token,
+        Self::Exec,
+        Self::Attach,
+        Self::PortForward,
+        Self::Proxy,
+        Self::EphemeralContainers,
+        Self::Resize,
     ];
 
     /// The last segment of its URL.
@@ -88,6 +106,12 @@ impl Subresource {
             Self::Finalize => "finalize",
             Self::Approval => "approval",
             Self::Token => "token",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
+            Self::Proxy => "proxy",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
         }
     }
 
@@ -101,15 +125,29 @@ impl Subresource {
     /// Verbs served, as discovery lists them.
     pub const fn verbs(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Scale | Self::Approval => &["get", "patch", "update"],
+            Self::Status
+            | Self::Scale
+            | Self::Approval
+            | Self::EphemeralContainers
+            | Self::Resize => &["get", "patch", "update"],
             Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
+            Self::Exec | Self::Attach | Self::PortForward => &["create", "get"],
+            Self::Proxy => &["create", "delete", "get", "patch", "update"],
         }
+    }
+
+    /// Whether it connects the client with a node rather than read or write an object (upstream's `Connecter`).
+    pub const fn connects(self) -> bool {
+        matches!(
+            self,
+            Self::Exec | Self::Attach | Self::PortForward | Self::Proxy
+        )
     }
 }
 
-/// A question that is asked by a create, answered at once and never stored.
+/// What is created to be answered or done at once, and never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Review {
     /// Whose token is this?
@@ -124,6 +162,8 @@ pub enum Review {
     SelfAccess,
     /// What may I do in this namespace?
     SelfRules,
+    /// This pod runs on that node.
+    Binding,
 }
 
 /// A column of `kubectl get`.
@@ -286,16 +326,32 @@ impl Kind {
         (self.hooks().prepare_delete)(object, now);
     }
 
-    /// Before an update of the status subresource: all but the status (and managed fields) keeps its old value.
+    const fn status_metadata(&self) -> StatusMetadata {
+        match self {
+            Self::BuiltIn(kind) => kind.status_metadata,
+            Self::Custom(_) => StatusMetadata::Kept,
+        }
+    }
+
+    /// Before an update of the status subresource: all but the status and, with most kinds, metadata keeps its old value.
     pub fn prepare_status(&self, new: &mut Value, old: &Value) {
-        meta::prepare_status(new, old);
+        meta::prepare_status(new, old, self.status_metadata());
         (self.hooks().prepare_status)(new, old);
     }
 
-    /// Before an update of the approval subresource: all but the status (and managed fields) keeps its old value.
+    /// Before an update of the approval subresource: as one of the status.
     pub fn prepare_approval(&self, new: &mut Value, old: &Value) {
-        meta::prepare_status(new, old);
+        meta::prepare_status(new, old, self.status_metadata());
         (self.hooks().prepare_approval)(new, old);
+    }
+
+    /// Before an update of a part of the spec that has a subresource of its own: all else (but managed fields) keeps its
+    /// old value.
+    pub fn prepare_part(&self, part: Subresource, new: &mut Value, old: &Value) {
+        meta::prepare_part(new, old, |kept, sent| {
+            (self.hooks().prepare_part)(part, kept, sent);
+        });
+        self.count_generation(new, old);
     }
 
     /// Before an update of the finalize subresource: all but `spec.finalizers` keeps its old value.
@@ -337,6 +393,13 @@ impl Kind {
             Self::BuiltIn(kind) => errors.extend((kind.hooks.validate_status)(new, old)),
             Self::Custom(kind) => errors.extend(kind.validate(new, Some(old))),
         }
+        errors
+    }
+
+    /// All broken rules of an update of a part of the spec, metadata included.
+    pub fn validate_part(&self, part: Subresource, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = meta::validate_update(new, old);
+        errors.extend((self.hooks().validate_part)(part, new, old));
         errors
     }
 

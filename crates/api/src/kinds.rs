@@ -12,9 +12,11 @@ use crate::schema::Schema;
 pub use crate::kind::{BuiltIn, Column, Conversion, Gvk, Hooks, Kind, Review, Subresource};
 
 pub mod api_service;
+pub mod binding;
 pub mod certificate_signing_request;
 pub mod cluster_role;
 pub mod cluster_role_binding;
+pub mod component_status;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
@@ -41,10 +43,12 @@ pub mod mutating_webhook_configuration;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
+pub mod node_metrics;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
+pub mod pod_metrics;
 pub mod pod_template;
 pub mod priority_class;
 pub mod priority_level_configuration;
@@ -79,15 +83,19 @@ pub mod volume_attributes_class;
 /// All kinds in all served versions, in the order of discovery: groups as upstream lists them, the preferred version of
 /// a group first.
 pub static KINDS: &[&Kind] = &[
+    &binding::KIND,
+    &component_status::KIND,
     &config_map::KIND,
     &endpoints::KIND,
     &event::KIND,
     &limit_range::KIND,
     &namespace::KIND,
     &node::KIND,
+    &node_metrics::KIND,
     &persistent_volume_claim::KIND,
     &persistent_volume::KIND,
     &pod::KIND,
+    &pod_metrics::KIND,
     &pod_template::KIND,
     &replication_controller::KIND,
     &resource_quota::KIND,

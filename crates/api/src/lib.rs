@@ -35,9 +35,11 @@ pub mod scale;
 pub mod scheduling;
 pub mod schema;
 pub mod selector;
+pub mod semver;
 pub mod stored;
 pub mod table;
 pub mod time;
+pub mod volumes;
 
 pub use field_error::{ErrorKind, FieldError};
 pub use k8s_openapi;

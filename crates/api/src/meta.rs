@@ -208,8 +208,17 @@ fn keep(metadata: &mut Map<String, Value>, old: Meta<'_>, field: &str) {
     };
 }
 
-/// Keeps all but the status, the managed fields and the resource version of `new` as they are in `old`.
-pub fn prepare_status(new: &mut Value, old: &Value) {
+/// What an update of the status subresource may say about metadata, as upstream's strategy of the kind has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusMetadata {
+    /// What any update may say, but for these fields.
+    SentBut(&'static [&'static str]),
+    /// Nothing (upstream's `ResetObjectMetaForStatus`).
+    Kept,
+}
+
+/// Keeps all but the status and what `metadata` lets through as it is in `old`.
+pub fn prepare_status(new: &mut Value, old: &Value, metadata: StatusMetadata) {
     let mut merged = old.clone();
     let status = new.get_mut("status").map(Value::take);
     let fields = object_mut(&mut merged);
@@ -217,9 +226,33 @@ pub fn prepare_status(new: &mut Value, old: &Value) {
         Some(status) if !status.is_null() => fields.insert("status".to_owned(), status),
         _ => fields.remove("status"),
     };
-    let metadata = metadata_mut(&mut merged);
+    match metadata {
+        StatusMetadata::Kept => take_identity(&mut merged, new),
+        StatusMetadata::SentBut(kept) => {
+            prepare_update(new, old);
+            let sent = metadata_mut(new);
+            for field in kept {
+                keep(sent, Meta::of(old), field);
+            }
+            *metadata_mut(&mut merged) = std::mem::take(sent);
+        }
+    }
+    *new = merged;
+}
+
+/// Keeps all but managed fields, the preconditions and what `take(kept, sent)` takes over of `new` as they are in `old`.
+pub fn prepare_part(new: &mut Value, old: &Value, take: impl FnOnce(&mut Value, &mut Value)) {
+    let mut merged = old.clone();
+    take(&mut merged, new);
+    take_identity(&mut merged, new);
+    *new = merged;
+}
+
+/// What is compared with the stored object, and what the server itself wrote.
+fn take_identity(merged: &mut Value, sent: &mut Value) {
+    let metadata = metadata_mut(merged);
     for field in ["managedFields", "resourceVersion", "uid"] {
-        let sent = new
+        let sent = sent
             .get_mut("metadata")
             .and_then(|sent| sent.get_mut(field))
             .map(Value::take);
@@ -227,7 +260,6 @@ pub fn prepare_status(new: &mut Value, old: &Value) {
             metadata.insert(field.to_owned(), sent);
         }
     }
-    *new = merged;
 }
 
 /// Keeps all but `spec.finalizers` and the resource version of `new` as they are in `old`.
@@ -290,16 +322,26 @@ mod tests {
     }
 
     #[test]
-    fn status_updates_change_the_status_alone() {
-        let old = json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"x": 1}});
-        let mut new = json!({"metadata": {"name": "a", "resourceVersion": "7"},
-            "spec": {"x": 2}, "status": {"ok": true}});
-        prepare_status(&mut new, &old);
-        assert_eq!(new["spec"]["x"], 1);
-        assert_eq!(new["status"]["ok"], true);
+    fn status_updates_change_no_spec_and_only_some_metadata() {
+        let old = json!({"metadata": {"name": "a", "generation": 3, "labels": {"x": "1"}}, "spec": {"x": 1}});
+        let sent = json!({"metadata": {"name": "a", "resourceVersion": "7", "generation": 9,
+            "labels": {"x": "2"}, "annotations": {"y": "1"}}, "spec": {"x": 2}, "status": {"ok": true}});
+        let after = |metadata| {
+            let mut new = sent.clone();
+            prepare_status(&mut new, &old, metadata);
+            assert_eq!(new["spec"]["x"], 1);
+            assert_eq!(new["status"]["ok"], true);
+            new["metadata"].take()
+        };
+        let kept =
+            json!({"name": "a", "generation": 3, "labels": {"x": "1"}, "resourceVersion": "7"});
+        assert_eq!(after(StatusMetadata::Kept), kept);
+        let labels_kept = json!({"name": "a", "generation": 3, "labels": {"x": "1"}, "annotations": {"y": "1"},
+            "resourceVersion": "7"});
+        assert_eq!(after(StatusMetadata::SentBut(&["labels"])), labels_kept);
         assert_eq!(
-            new["metadata"],
-            json!({"name": "a", "labels": {"x": "1"}, "resourceVersion": "7"})
+            after(StatusMetadata::SentBut(&[]))["labels"],
+            json!({"x": "2"})
         );
     }
 }

@@ -1,11 +1,13 @@
-//! The watch's end of the store's ring: a cursor, a filter, and a subscription that wakes it.
+//! The watch's end of a ring, the store's or a gateway's: a cursor, a filter, and a subscription that wakes it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kontiki_base::limits;
 use kontiki_base::status::Status;
-use kontiki_state::{Event, EventKind, Interest, Object, Revision, Snapshot, Store, Subscription};
+use kontiki_state::{
+    Event, EventKind, History, Interest, Object, Revision, Snapshot, Subscription,
+};
 use tokio::sync::Notify;
 
 use crate::errors::{too_large_revision, too_old_revision};
@@ -14,13 +16,13 @@ use crate::selection::Selection;
 
 /// The watch's end of the ring.
 pub(crate) struct Follow {
-    store: Store,
+    history: Arc<dyn History>,
     resource: Arc<str>,
     namespace: Option<String>,
     selection: Selection,
     single: Option<(String, String)>,
     wake: Arc<Wake>,
-    /// The store's revision at the last `advance`.
+    /// The history's revision at the last `advance`.
     seen: Revision,
     _subscription: Subscription,
 }
@@ -32,7 +34,7 @@ struct Wake {
 }
 
 impl Follow {
-    pub(crate) fn new(store: Store, target: &Target, selection: Selection) -> Self {
+    pub(crate) fn new(history: Arc<dyn History>, target: &Target, selection: Selection) -> Self {
         let resource = Arc::clone(target.kind.resource());
         let single = selection.single(target);
         let namespace = (!target.namespace.is_empty()).then(|| target.namespace.clone());
@@ -52,16 +54,16 @@ impl Follow {
             notify: Notify::new(),
         });
         let waker = Arc::clone(&wake);
-        let subscription = store.subscribe(
+        let subscription = history.subscribe(
             &interest,
             Arc::new(move || {
                 waker.is_set.store(true, Ordering::Release);
                 waker.notify.notify_one();
             }),
         );
-        let seen = store.revision();
+        let seen = history.revision();
         Self {
-            store,
+            history,
             resource,
             namespace,
             selection,
@@ -73,11 +75,11 @@ impl Follow {
     }
 
     pub(crate) fn check_history(&self, revision: Revision) -> Result<(), Status> {
-        let found = self.store.events_since(&self.resource, revision, 1);
+        let found = self.history.events_since(&self.resource, revision, 1);
         found
             .map(|_| ())
             .map_err(|error| too_old_revision(revision, error.oldest))?;
-        let current = self.store.revision();
+        let current = self.history.revision();
         if revision > current {
             Err(too_large_revision(revision, current))
         } else {
@@ -118,9 +120,9 @@ impl Follow {
         if !self.wake.is_set.swap(false, Ordering::AcqRel) {
             return Ok(None);
         }
-        let now = self.store.revision();
+        let now = self.history.revision();
         let events = self
-            .store
+            .history
             .events_since(&self.resource, *cursor, limits::WATCH_BATCH);
         let events = events.map_err(|error| too_old_revision(*cursor, error.oldest))?;
         if let Some(last) = events.last() {
@@ -139,10 +141,10 @@ impl Follow {
         ))
     }
 
-    /// Moves the cursor of a watch that nothing concerned. When the store has gone beyond the revision seen last
+    /// Moves the cursor of a watch that nothing concerned. When the history has gone beyond the revision seen last
     /// time, the apply that made that one has finished its wake-ups; without one, nothing up to it is ours.
     pub(crate) fn advance(&mut self, cursor: &mut Revision) {
-        let now = self.store.revision();
+        let now = self.history.revision();
         if now > self.seen {
             if !self.wake.is_set.load(Ordering::Acquire) {
                 *cursor = (*cursor).max(self.seen);

@@ -15,10 +15,12 @@ mod authz;
 pub mod backend;
 mod batch;
 mod body;
+mod components;
 mod conversion;
 mod decode;
 mod errors;
 mod fairness;
+pub mod feed;
 mod follow;
 mod history;
 mod impersonation;
@@ -29,6 +31,7 @@ mod options;
 pub mod outbound;
 mod page_token;
 mod patch;
+pub mod relay;
 mod reviews;
 mod revision;
 mod scale;
@@ -39,6 +42,7 @@ mod services;
 mod subresources;
 pub mod testing;
 mod tunnel;
+mod usage;
 mod verbs;
 mod versions;
 pub mod write;
@@ -46,6 +50,7 @@ pub mod write;
 pub use backend::Backend;
 pub use batch::{Operation, Outcome};
 pub use body::Body;
+pub use components::{Component, Components, NoComponents};
 pub use fairness::{Belonging, Seat};
 pub use impersonation::Impersonation;
 pub use options::{
@@ -54,5 +59,11 @@ pub use options::{
 };
 pub use server::{ApiServer, Options};
 pub use service_accounts::{KeyError, TokenIssuer};
-pub use tunnel::{LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeTunnel};
+pub use tunnel::{
+    Frame, LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeRequest, NodeTunnel,
+    PodPort, RemoteCommand, Tunnel, TunnelIo, channel,
+};
+pub use verbs::connect::{OnNode, RemoteOptions};
+pub use verbs::proxy::{ProxyTo, ProxyWay};
 pub use verbs::watch::WatchStream;
+pub use versions::shown_item;

@@ -31,8 +31,18 @@ pub const RING_BYTES: usize = 8 * MIB;
 pub const RING_EVENTS: usize = 16 * KIB;
 /// Watches open on one replica.
 pub const WATCHES: usize = 10_000;
+/// Of which one user may have so many: the rest stays for the others.
+pub const WATCHES_PER_USER: usize = WATCHES / 4 * 3;
 /// Events a watcher takes from the ring at once.
 pub const WATCH_BATCH: usize = 256;
+/// Bytes of events, or of objects, after which a piece of a gateway's feed leaves.
+pub const FEED_BYTES: usize = MIB;
+/// Rings that a gateway keeps: one for each version of a kind that is watched there. Past it, watches go to a replica.
+pub const GATEWAY_RINGS: usize = 256;
+/// Connections of a gateway to one replica; each carries `STREAMS_PER_CONNECTION` requests.
+pub const GATEWAY_CONNECTIONS: usize = 8;
+/// Bytes that wait in either direction of a request that a gateway passes on.
+pub const GATEWAY_STREAM_BYTES: usize = 64 * KIB;
 /// Largest page of a list when the client names none; 0 in Kubernetes means all.
 pub const PAGE_ITEMS: usize = 10_000;
 /// How long a continue token stays valid.
@@ -55,6 +65,10 @@ pub const SESSIONS: usize = 120_000;
 pub const SESSION_QUEUE: usize = 256;
 /// Tunnels open on one replica.
 pub const TUNNELS: usize = 4096;
+/// Bytes that a tunnel passes on at once.
+pub const TUNNEL_CHUNK_BYTES: usize = 64 * KIB;
+/// Such chunks that wait in one direction of a tunnel, at each place that passes them on.
+pub const TUNNEL_CHUNKS: usize = 8;
 /// Bytes of one snapshot chunk.
 pub const SNAPSHOT_CHUNK_BYTES: usize = MIB;
 /// Attempts of a read-modify-write inside the server before a conflict goes to the client.
@@ -87,6 +101,8 @@ const _: () = assert!(OBJECT_BYTES < REQUEST_BYTES);
 const _: () = assert!(REQUEST_BYTES < PROPOSAL_BYTES);
 const _: () = assert!(ENTRY_SOFT_BYTES + PROPOSAL_BYTES < RPC_MESSAGE_BYTES);
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES < RPC_MESSAGE_BYTES);
+const _: () = assert!(FEED_BYTES + 2 * OBJECT_BYTES + MIB < RPC_MESSAGE_BYTES);
+const _: () = assert!(GATEWAY_STREAM_BYTES < RPC_MESSAGE_BYTES);
 const _: () = assert!(BINDINGS_PER_PROPOSAL <= PROPOSAL_OPS);
 const _: () = assert!(PROPOSAL_BYTES <= LANE_BYTES);
 const _: () = assert!(OBJECT_BYTES < RING_BYTES);

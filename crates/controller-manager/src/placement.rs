@@ -3,13 +3,18 @@
 //! Conditions are the scheduler's own in the managed fields; a binding belongs to nobody, for upstream's goes through
 //! a subresource of its own that tracks nothing.
 
+use kontiki_api::kinds::node::TOPOLOGY_LABELS;
 use kontiki_api::managed_fields::Writer;
+use kontiki_api::meta::metadata_mut;
+use kontiki_api::selector::Lookup as _;
 use kontiki_api::{Kinds, Subresource, by_resource, stored, time};
 use kontiki_controllers::commit::{Stamp, commit, header_of};
 use kontiki_controllers::{EventNote, Propagation, Write};
 use kontiki_scheduler::{Decision, PodRef};
 use kontiki_state::{Object, Op, Precondition, Snapshot};
 use serde_json::{Value, json};
+
+mod volumes;
 
 /// Field manager of what the scheduler writes.
 pub const FIELD_MANAGER: &str = "kube-scheduler";
@@ -21,6 +26,8 @@ pub struct Placement {
     pub ops: Vec<Op>,
     /// Events, to be recorded when the operations are through.
     pub notes: Vec<EventNote>,
+    /// It binds nothing yet: claims of the pod are told its node and have to be bound first.
+    pub waits: bool,
 }
 
 /// The operations of a decision. Empty for a binding that is no longer wanted.
@@ -88,8 +95,16 @@ fn bind(snapshot: &Snapshot, pod: &PodRef, node: &str, now_ms: u64) -> Placement
     if bound || object.header.deleting {
         return Placement::default();
     }
+    if let Some(ops) = volumes::tell_claims(snapshot, &object, node, now_ms) {
+        return Placement {
+            ops,
+            waits: true,
+            ..Placement::default()
+        };
+    }
     let mut value = object.value();
     value["spec"]["nodeName"] = json!(node);
+    show_topology(snapshot, node, &mut value);
     set_condition(
         &mut value,
         json!({"type": "PodScheduled", "status": "True"}),
@@ -103,6 +118,20 @@ fn bind(snapshot: &Snapshot, pod: &PodRef, node: &str, now_ms: u64) -> Placement
     Placement {
         ops: update(&object, value).into_iter().collect(),
         notes,
+        waits: false,
+    }
+}
+
+/// What upstream's plugin `PodTopologyLabels` does to a Binding.
+fn show_topology(snapshot: &Snapshot, node: &str, pod: &mut Value) {
+    let Some(node) = snapshot.find("nodes", "", node) else {
+        return;
+    };
+    for key in TOPOLOGY_LABELS {
+        if let Some(value) = node.header.labels.lookup(key) {
+            let labels = metadata_mut(pod).entry("labels");
+            labels.or_insert_with(|| json!({}))[key] = value.into();
+        }
     }
 }
 

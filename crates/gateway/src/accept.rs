@@ -5,7 +5,7 @@
 
 use http::HeaderMap;
 use http::header::ACCEPT;
-use kontiki_api::protobuf;
+use kontiki_api::{Kind, protobuf};
 use kontiki_base::status::{Reason, Status};
 
 /// How an answer is written.
@@ -50,6 +50,8 @@ pub enum Offer {
     Kind,
     /// Objects of a kind that has none.
     CustomKind,
+    /// Answers to questions (reviews): with a protobuf form, but nobody has a table of them.
+    Answer,
     /// What is never transformed: `Status`, discovery, OpenAPI, version.
     Plain,
 }
@@ -61,6 +63,14 @@ impl Offer {
             Self::Kind
         } else {
             Self::CustomKind
+        }
+    }
+
+    /// For what is answered about a kind.
+    pub fn of_kind(kind: &Kind) -> Self {
+        match kind.review() {
+            Some(_) => Self::Answer,
+            None => Self::of(kind.api_version(), kind.kind()),
         }
     }
 
@@ -97,6 +107,8 @@ pub struct Answer {
     pub format: Format,
     /// Transformation.
     pub shape: Shape,
+    /// Group and version of what says so, where the shape is no object of its kind.
+    pub meta: &'static str,
 }
 
 /// One clause of `Accept`.
@@ -199,7 +211,15 @@ fn accept(clause: &Clause<'_>, offer: Offer) -> Option<Answer> {
         let is_stream = matches!(clause.stream, "" | "watch");
         let can_stream = clause.stream.is_empty() || format.stream_type().is_some();
         let shape = shape(clause, offer, format).filter(|_| is_stream && can_stream)?;
-        Some(Answer { format, shape })
+        let meta = match clause.version {
+            "v1beta1" => "meta.k8s.io/v1beta1",
+            _ => "meta.k8s.io/v1",
+        };
+        Some(Answer {
+            format,
+            shape,
+            meta,
+        })
     })
 }
 
@@ -219,6 +239,7 @@ fn shape(clause: &Clause<'_>, offer: Offer, format: Format) -> Option<Shape> {
             _ => false,
         };
     match clause.kind {
+        "Table" if offer == Offer::Answer => None,
         "Table" if of_meta && format != Format::Protobuf => Some(Shape::Table),
         "PartialObjectMetadata" if of_meta => Some(Shape::Partial),
         "PartialObjectMetadataList" if of_meta => Some(Shape::PartialList),

@@ -4,33 +4,26 @@
 //! Not here: who that server is and how it is reached (`kontiki-apiserver`'s `aggregation` and `outbound`).
 
 use axum::extract::Request;
-use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper_util::rt::TokioIo;
 use kontiki_apiserver::aggregation::{Delegation, RequestInfo};
 use kontiki_apiserver::outbound::Body;
 use kontiki_apiserver::{Context, User};
 use kontiki_base::status::Status;
-use kontiki_base::task::{TaskKind, spawn};
 
 use crate::query::Query;
 use crate::respond::{self, Response};
 use crate::route::Parsed;
 use crate::router::Gateway;
-use crate::urlencoded;
+use crate::watch::GOES_ON;
+use crate::{upgrade, urlencoded};
 
 mod discovery;
 #[cfg(test)]
 mod tests;
 
 pub use discovery::{group, group_list, with_groups};
-
-/// Headers that concern one connection.
-const HOP_BY_HOP: &[HeaderName] = &[CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 /// Answers a request for a group version that another server serves; none if none does.
 pub async fn serve(
@@ -63,7 +56,8 @@ async fn pass_on(
     query: &Query,
     mut request: Request,
 ) -> Result<Response, Status> {
-    authorize(gateway, context, query, &request)?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    authorize(gateway, context, query, &method, &path).await?;
     if !delegation.is_available {
         return Ok(unavailable());
     }
@@ -80,20 +74,15 @@ async fn pass_on(
         }
     };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let server = hyper::upgrade::on(&mut answer);
-        if let Some(client) = client {
-            spawn(TaskKind::Request, async move {
-                if let (Ok(client), Ok(server)) = (client.await, server.await) {
-                    let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                }
-            });
-        }
+        upgrade::join(client, hyper::upgrade::on(&mut answer));
         return Ok(answer.map(axum::body::Body::new));
     }
-    for name in HOP_BY_HOP {
-        answer.headers_mut().remove(name);
+    if answer.status().is_redirection() && answer.headers().contains_key(LOCATION) {
+        return Ok(redirects());
     }
+    upgrade::strip(answer.headers_mut());
+    // What only this server may tell a gateway.
+    answer.headers_mut().remove(GOES_ON);
     Ok(answer.map(axum::body::Body::new))
 }
 
@@ -102,19 +91,25 @@ fn unavailable() -> Response {
     respond::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n")
 }
 
-fn authorize(
+/// Whoever may register a server must not thereby send users, and what they carry, to another.
+fn redirects() -> Response {
+    let why = "the backend attempted to redirect this request, which is not permitted";
+    respond::text(StatusCode::BAD_GATEWAY, why)
+}
+
+async fn authorize(
     gateway: &Gateway,
     context: &Context,
     query: &Query,
-    request: &Request,
+    method: &Method,
+    path: &str,
 ) -> Result<(), Status> {
-    let (method, path) = (request.method(), request.uri().path());
     let info = request_info(method, path, query.flag("watch"))?;
     if info.resource.is_empty() {
         let verb = method.as_str().to_ascii_lowercase();
-        return gateway.api.authorize_path(context, &verb, path);
+        return gateway.api.authorize_path(context, &verb, path).await;
     }
-    gateway.api.authorize_request(context, &info)
+    gateway.api.authorize_request(context, &info).await
 }
 
 /// What a URL below `/apis/GROUP/VERSION` asks for.
@@ -159,8 +154,7 @@ fn request_info(method: &Method, path: &str, is_watch: bool) -> Result<RequestIn
 /// The request as the other server gets it.
 fn outgoing(request: Request, user: &User) -> http::Request<Body> {
     let (mut parts, body) = request.into_parts();
-    let is_upgrade = parts.headers.contains_key(UPGRADE);
-    let upgrade = parts.headers.get(UPGRADE).cloned();
+    upgrade::strip_but_upgrade(&mut parts.headers);
     let stripped = parts
         .headers
         .keys()
@@ -168,12 +162,6 @@ fn outgoing(request: Request, user: &User) -> http::Request<Body> {
         .cloned();
     for name in stripped.collect::<Vec<_>>() {
         parts.headers.remove(name);
-    }
-    if is_upgrade && let Some(upgrade) = upgrade {
-        parts.headers.insert(UPGRADE, upgrade);
-        parts
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }
     name_user(&mut parts.headers, user);
     let path = parts.uri.path_and_query().cloned();
@@ -188,9 +176,8 @@ fn outgoing(request: Request, user: &User) -> http::Request<Body> {
 
 fn is_left_behind(name: &HeaderName) -> bool {
     let text = name.as_str();
-    HOP_BY_HOP.contains(name)
-        || [AUTHORIZATION, HOST].contains(name)
-        || ["x-remote-", "impersonate-", "proxy-", "keep-alive"]
+    [AUTHORIZATION, HOST].contains(name)
+        || ["x-remote-", "impersonate-"]
             .iter()
             .any(|prefix| text.starts_with(prefix))
 }

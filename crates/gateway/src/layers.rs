@@ -83,7 +83,7 @@ async fn observe(
 }
 
 /// Where the profile unwinds; a release build aborts on a panic, because state may be broken beyond this request.
-async fn survive_panics(request: Request, next: Next) -> Response {
+pub async fn survive_panics(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     AssertUnwindSafe(next.run(request))
         .catch_unwind()
@@ -123,7 +123,7 @@ async fn authenticate(
         bearer,
     };
     let user_agent = text(USER_AGENT).unwrap_or("").to_owned();
-    let context = match gateway.api.authenticate(credentials) {
+    let context = match gateway.api.authenticate_surely(credentials).await {
         Ok(user) => Context {
             user,
             user_agent,

@@ -3,6 +3,7 @@
 //!
 //! A request passes: `server` (TLS, HTTP) → `layers` (who, how many, how long) → `route` and `path` (what) → `rest`
 //! (which verb) → `list`, `watch`, `shape`, `respond` (how it is written).
+//! `relay` is the same face in a process of its own, in front of replicas elsewhere.
 //! Deliberately absent: authorization, validation, storage (`kontiki-apiserver`), kinds (`kontiki-api`).
 
 mod accept;
@@ -23,15 +24,18 @@ mod openapi_v2;
 mod openid;
 mod path;
 mod query;
+pub mod relay;
 mod respond;
 mod rest;
 mod route;
 mod router;
 mod server;
 mod shape;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod upgrade;
 mod urlencoded;
 mod version;
 mod watch;

@@ -101,7 +101,7 @@ fn document(versions: impl Iterator<Item = Value>) -> Value {
             paths.insert(name.clone(), path(found));
         }
         for (name, found) in fields(&version["components"]["schemas"]) {
-            definitions.insert(name.clone(), schema(found));
+            definitions.insert(name.clone(), definition(found));
         }
     }
     json!({"swagger": "2.0", "info": info, "paths": paths, "definitions": definitions})
@@ -173,8 +173,52 @@ fn parameter(found: &Value) -> Value {
     parameter.into()
 }
 
+const GROUP_VERSION_KIND: &str = "x-kubernetes-group-version-kind";
+const PRESERVE_UNKNOWN: &str = "x-kubernetes-preserve-unknown-fields";
+
+/// A kind that keeps unknown fields names none at all: older kubectl refuses what a schema with fields does not name
+/// (upstream's `controller/openapi/builder`).
+fn definition(found: &Value) -> Value {
+    if found.get(GROUP_VERSION_KIND).is_some() && found[PRESERVE_UNKNOWN] == true {
+        return json!({"type": "object", GROUP_VERSION_KIND: found[GROUP_VERSION_KIND]});
+    }
+    schema(found)
+}
+
+/// What v2, or kubectl's reader of it, cannot say about a value that may be null or may have unknown fields
+/// (upstream's `ToStructuralOpenAPIV2`).
+fn loosen(schema: &mut Map<String, Value>) {
+    let is_true = |schema: &Map<String, Value>, name: &str| schema.get(name) == Some(&true.into());
+    let is_nullable = is_true(schema, "nullable");
+    let is_open = is_true(schema, PRESERVE_UNKNOWN);
+    if is_nullable || is_open {
+        schema.remove("items");
+        schema.remove("properties");
+    }
+    let type_ = schema.get("type").and_then(Value::as_str);
+    let is_bare_list = type_ == Some("array") && !schema.contains_key("items");
+    if is_nullable || is_bare_list || is_open && type_ == Some("object") {
+        schema.remove("type");
+    }
+    let nullable: Vec<String> = schema
+        .get("properties")
+        .map(fields)
+        .into_iter()
+        .flatten()
+        .filter(|(_, field)| field["nullable"] == true)
+        .map(|(name, _)| name.clone())
+        .collect();
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| !nullable.iter().any(|nullable| name == nullable));
+        if required.is_empty() {
+            schema.remove("required");
+        }
+    }
+}
+
 fn schema(found: &Value) -> Value {
     let mut schema = found.as_object().cloned().unwrap_or_default();
+    loosen(&mut schema);
     // A reference with a description: in v3 wrapped, in v2 beside each other.
     if let Some(Value::Array(wrapped)) = schema.remove("allOf")
         && let Some(reference) = wrapped.first().and_then(|first| first.get("$ref"))
@@ -222,6 +266,26 @@ mod tests {
         let query = json!({"in": "query", "name": "n", "schema": {"type": "string"}});
         let expected = json!({"in": "query", "name": "n", "type": "string"});
         assert_eq!(parameter(&query), expected);
+    }
+
+    #[test]
+    fn what_may_be_unknown_or_null_is_not_described() {
+        let of_kind = json!([{"group": "g", "version": "v", "kind": "K"}]);
+        let open = json!({"type": "object", PRESERVE_UNKNOWN: true, "properties": {"a": {"type": "string"}},
+            GROUP_VERSION_KIND: of_kind});
+        let expected = json!({"type": "object", GROUP_VERSION_KIND: of_kind});
+        assert_eq!(definition(&open), expected);
+        let nested = json!({"type": "object", "required": ["a", "n"], "properties": {
+            "a": {"type": "object", PRESERVE_UNKNOWN: true, "properties": {"b": {"type": "string"}}},
+            "l": {"type": "array"},
+            "n": {"type": "object", "nullable": true, "properties": {"b": {"type": "string"}}},
+        }});
+        let expected = json!({"type": "object", "required": ["a"], "properties": {
+            "a": {PRESERVE_UNKNOWN: true},
+            "l": {},
+            "n": {},
+        }});
+        assert_eq!(definition(&nested), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use kontiki_api::Subresource;
 use kontiki_api::discovery::{group_version, subresource_kind, verbs};
+use kontiki_apiserver::relay::TakesOver;
 use kontiki_apiserver::{Answer, Context, PatchType, Propagation, Target, Written};
 use kontiki_base::limits::AUDIT_OBJECT_BYTES;
 use kontiki_base::status::Status;
@@ -20,7 +21,7 @@ use crate::respond::{self, Response, Style};
 use crate::route::{Parsed, is_watch};
 use crate::router::Gateway;
 use crate::shape::Shaper;
-use crate::{body, delete, list, logs, watch};
+use crate::{body, delete, list, logs, streams, watch};
 
 /// What the steps of one request share.
 struct Call<'a> {
@@ -31,6 +32,8 @@ struct Call<'a> {
     headers: HeaderMap,
     shaper: Shaper,
     style: Style,
+    /// A gateway of its own process goes on with a watch.
+    takes_over: bool,
 }
 
 /// Serves a request for a resource.
@@ -41,8 +44,15 @@ pub async fn serve(
     mut context: Context,
     request: Request,
 ) -> Result<Response, Status> {
+    check_method(request.method(), resource)?;
+    if resource
+        .target
+        .subresource
+        .is_some_and(Subresource::connects)
+    {
+        return Ok(streams::serve(gateway, resource, parsed, context, request).await);
+    }
     let (parts, content) = request.into_parts();
-    check_method(&parts.method, resource)?;
     let (query, kind) = (&parsed.query, &resource.target.kind);
     context.timeout = parsed.timeout;
     if resource.target.subresource == Some(Subresource::Log) {
@@ -50,9 +60,9 @@ pub async fn serve(
         return logs::answer(gateway.api.logs(&context, &resource.target, options).await);
     }
     // Before anything is written: an answer that the client can't read must not follow a write.
-    let offer = Offer::of(kind.api_version(), kind.kind());
+    let offer = Offer::of_kind(kind);
     let accepted = accept::negotiate(&parts.headers, offer)?;
-    let shaper = Shaper::new(kind.clone(), accepted.shape, query, gateway.now_unix_ms())?;
+    let shaper = Shaper::new(kind.clone(), accepted, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
     let call = Call {
         gateway,
@@ -62,6 +72,7 @@ pub async fn serve(
         headers: parts.headers,
         shaper,
         style,
+        takes_over: parts.extensions.get::<TakesOver>().is_some(),
     };
     let mut answered = match parts.method {
         Method::GET if is_watch(resource, query) => call.watch().await,
@@ -83,13 +94,30 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
     let allowed: &[Method] = match resource.target.subresource {
         _ if resource.watch => &[Method::GET],
         Some(Subresource::Log) => &[Method::GET],
-        Some(Subresource::Status | Subresource::Scale | Subresource::Approval) => {
-            &[Method::GET, Method::PUT, Method::PATCH]
-        }
+        Some(
+            Subresource::Status
+            | Subresource::Scale
+            | Subresource::Approval
+            | Subresource::EphemeralContainers
+            | Subresource::Resize,
+        ) => &[Method::GET, Method::PUT, Method::PATCH],
         Some(Subresource::Finalize) => &[Method::PUT],
+        Some(Subresource::Exec | Subresource::Attach | Subresource::PortForward) => {
+            &[Method::GET, Method::POST]
+        }
+        Some(Subresource::Proxy) => &[
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::HEAD,
+            Method::OPTIONS,
+        ],
         Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
         None if resource.is_nowhere() => &[],
         None if resource.target.kind.review().is_some() => &[Method::POST],
+        None if resource.target.kind.is_observed() => &[Method::GET],
         None if resource.is_all_namespaces() => &[Method::GET],
         None if !resource.is_collection() => {
             &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]
@@ -147,16 +175,18 @@ impl Call<'_> {
         let options = query::watch_options(self.query)?;
         if self.style.format.stream_type().is_none() {
             let kind = &self.shaper.kind;
-            let offer = Offer::of(kind.api_version(), kind.kind());
+            let offer = Offer::of_kind(kind);
             return Err(accept::stream_not_acceptable(offer));
         }
-        let started = self
-            .gateway
-            .api
-            .watch(&self.context, self.target(), &options)
-            .await;
+        let (api, context, target) = (&self.gateway.api, &self.context, self.target());
+        let (shaper, format) = (self.shaper.clone(), self.style.format);
         let encoded = self.gateway.encoded.clone();
-        watch::answer(started, self.shaper.clone(), self.style.format, encoded)
+        if self.takes_over {
+            let begun = api.begin_watch(context, target, &options).await;
+            return watch::beginning(begun, shaper, format, encoded);
+        }
+        let started = api.watch(context, target, &options).await;
+        watch::answer(started, shaper, format, encoded)
     }
 
     async fn create(&self, content: axum::body::Body) -> Result<Response, Status> {

@@ -4,10 +4,13 @@
 //! Deliberately absent: making certificates (the binary) and what a certificate allows (`apiserver::authn`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
@@ -56,16 +59,44 @@ impl ResolvesServerCert for ServerCert {
     }
 }
 
-/// The rustls configuration of the public port. Clients' certificates are verified against `client_ca_pem`.
-pub fn server_config(cert: Arc<ServerCert>, client_ca_pem: &str) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+/// Verifies certificates that clients showed to someone else, as the public port does its own clients'.
+#[derive(Debug, Clone)]
+pub struct ClientCerts(Arc<dyn ClientCertVerifier>);
+
+impl ClientCerts {
+    /// Under the authority of clients.
+    pub fn under(client_ca_pem: &str) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(Self(verifier(client_ca_pem, provider)?))
+    }
+
+    /// Whether the authority signed a certificate, in DER, for a client, and it is good at that moment.
+    pub fn verifies(&self, der: &[u8], unix_ms: u64) -> bool {
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(unix_ms));
+        let cert = CertificateDer::from(der);
+        self.0.verify_client_cert(&cert, &[], now).is_ok()
+    }
+}
+
+fn verifier(
+    client_ca_pem: &str,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, Error> {
     let mut roots = RootCertStore::empty();
     for root in certs("client CA", client_ca_pem)? {
         roots.add(root)?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
-        .allow_unauthenticated()
-        .build()?;
+    Ok(
+        WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+            .allow_unauthenticated()
+            .build()?,
+    )
+}
+
+/// The rustls configuration of the public port. Clients' certificates are verified against `client_ca_pem`.
+pub fn server_config(cert: Arc<ServerCert>, client_ca_pem: &str) -> Result<ServerConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = verifier(client_ca_pem, provider.clone())?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use http::StatusCode;
+use futures::{Stream, StreamExt as _, stream};
+use http::{HeaderName, StatusCode};
 use kontiki_api::protobuf;
 use kontiki_apiserver::{WatchEvent, WatchStream};
 use kontiki_base::limits::WATCH_BATCH;
@@ -39,7 +39,41 @@ pub fn answer(
         }
         Err(status) => return Err(status),
     };
-    let batches = events.ready_chunks(WATCH_BATCH).flat_map(move |batch| {
+    let frames = frames(events, shaper, format, encoded);
+    let body = Body::from_stream(frames.map(Ok::<_, Infallible>));
+    let content_type = format.stream_type().unwrap_or(format.content_type());
+    Ok(respond::plain(StatusCode::OK, content_type, body))
+}
+
+/// Answers with the beginning of a watch that a gateway of its own process goes on with, and tells after which revision.
+pub fn beginning(
+    started: Result<(u64, WatchStream), Status>,
+    shaper: Shaper,
+    format: Format,
+    encoded: Arc<Encoded>,
+) -> Result<Response, Status> {
+    let (from, started) = match started {
+        Ok((from, events)) => (Some(from), Ok(events)),
+        Err(status) => (None, Err(status)),
+    };
+    let mut response = answer(started, shaper, format, encoded)?;
+    if let Some(from) = from {
+        response.headers_mut().insert(GOES_ON, from.into());
+    }
+    Ok(response)
+}
+
+/// Header of a beginning: the revision after which the watch goes on. Never seen by clients.
+pub const GOES_ON: HeaderName = HeaderName::from_static("kontiki-watch-goes-on");
+
+/// The frames of events, in the form that was negotiated.
+pub fn frames(
+    events: WatchStream,
+    shaper: Shaper,
+    format: Format,
+    encoded: Arc<Encoded>,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    events.ready_chunks(WATCH_BATCH).flat_map(move |batch| {
         let mut chunks = Vec::new();
         let mut chunk = Vec::new();
         for event in batch {
@@ -52,11 +86,9 @@ pub fn answer(
             }
         }
         chunks.push(chunk);
-        stream::iter(chunks.into_iter().filter(|chunk| !chunk.is_empty()))
-    });
-    let body = Body::from_stream(batches.map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk))));
-    let content_type = format.stream_type().unwrap_or(format.content_type());
-    Ok(respond::plain(StatusCode::OK, content_type, body))
+        let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty());
+        stream::iter(chunks.map(Bytes::from))
+    })
 }
 
 type Event = Result<WatchEvent, Status>;
@@ -143,7 +175,7 @@ fn write_bookmark(revision: u64, initial_end: bool, shaper: &Shaper, out: &mut V
         let row = json!({"cells": [], "object": object});
         let rows = if initial_end { vec![row] } else { Vec::new() };
         let table = json!({
-            "kind": "Table", "apiVersion": "meta.k8s.io/v1",
+            "kind": "Table", "apiVersion": shaper.meta,
             "metadata": {"resourceVersion": revision}, "columnDefinitions": null, "rows": rows,
         });
         out.extend_from_slice(table.to_string().as_bytes());

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod bench;
 pub mod down;
 pub mod encryption;
+pub mod gateway;
 pub mod images;
 pub mod member;
 pub mod server;
@@ -31,6 +32,8 @@ enum Command {
     Down(down::Args),
     /// Run one replica of the control plane
     Server(server::Args),
+    /// Run a REST gateway alone, in front of the replicas
+    Gateway(gateway::Args),
     /// Run one node
     Agent(agent::Args),
     /// Show replicas, nodes and pods of a cluster
@@ -56,6 +59,7 @@ impl Cli {
             Command::Up(args) => on_runtime(up::run(args)),
             Command::Down(args) => on_runtime(down::run(args)),
             Command::Server(args) => on_runtime(server::run(args)),
+            Command::Gateway(args) => on_runtime(gateway::run(args)),
             Command::Agent(args) => on_runtime(agent::run(args)),
             Command::Status(args) => on_runtime(status::run(args)),
             Command::Member(args) => on_runtime(member::run(args)),

@@ -1,5 +1,7 @@
 //! Config files: TOML with kebab-case keys; an unknown key is an error. Flags of the same names override.
 
+mod gateway;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,8 @@ use kontiki_consensus::Resources;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+
+pub use gateway::GatewayConfig;
 
 /// One replica of the control plane.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -372,18 +376,16 @@ mod tests {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             n_files += 1;
-            if path
-                .file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with("agent")
-            {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("agent") {
                 load::<AgentConfig>(&path).unwrap();
+            } else if name.starts_with("gateway") {
+                load::<GatewayConfig>(&path).unwrap().complete().unwrap();
             } else {
                 load::<ServerConfig>(&path).unwrap().complete().unwrap();
             }
         }
-        assert!(n_files >= 4, "only {n_files} files in cluster-configs");
+        assert!(n_files >= 5, "only {n_files} files in cluster-configs");
     }
 
     #[test]

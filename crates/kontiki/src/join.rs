@@ -11,10 +11,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use kontiki_base::random::{Random as _, SystemRandom};
 use kontiki_proto::cluster::join_service_client::JoinServiceClient;
-use kontiki_proto::cluster::{JoinNodeRequest, JoinServerRequest, JoinServerResponse};
+use kontiki_proto::cluster::{
+    JoinGatewayRequest, JoinNodeRequest, JoinServerRequest, JoinServerResponse,
+};
 
 use crate::client::refused;
-use crate::config::{AgentConfig, JoinConfig, ServerConfig};
+use crate::config::{AgentConfig, GatewayConfig, JoinConfig, ServerConfig};
 use crate::{files, pki};
 
 const VERSION: &str = "K1";
@@ -119,6 +121,44 @@ pub async fn node(config: &AgentConfig, join: &JoinConfig) -> Result<Vec<String>
     }
     .save(&dir, "node")?;
     files::write_private(&dir.join("ca.crt"), answer.ca_pem.as_bytes())?;
+    Ok(answer.server_endpoints)
+}
+
+/// Gets a gateway's certificate unless it has one.
+pub async fn gateway(config: &GatewayConfig, join: &JoinConfig) -> Result<Vec<String>> {
+    let dir = config.data_dir.join("pki");
+    if dir.join("gateway.crt").exists() {
+        return Ok(Vec::new());
+    }
+    let text = join.token()?;
+    let token = Token::parse(&text)?;
+    let (key_pem, csr_pem) = pki::certificate_request()?;
+    let mut client = JoinServiceClient::new(pinned::channel(&join.endpoint, &token).await?);
+    let request = JoinGatewayRequest {
+        token: text,
+        name: config.name.clone(),
+        hosts: config.certificate_hosts(),
+        csr_pem,
+    };
+    let answer = client
+        .join_gateway(request)
+        .await
+        .map_err(refused)
+        .with_context(|| format!("{} refuses this gateway", join.endpoint))?
+        .into_inner();
+    if pki::digest_of_pem(&answer.ca_pem)? != token.ca_digest {
+        bail!(
+            "{} answered with another cluster's authority",
+            join.endpoint
+        );
+    }
+    files::create_private_dir(&dir)?;
+    files::write_private(&dir.join("ca.crt"), answer.ca_pem.as_bytes())?;
+    pki::Pair {
+        cert_pem: answer.certificate_pem,
+        key_pem,
+    }
+    .save(&dir, "gateway")?;
     Ok(answer.server_endpoints)
 }
 

@@ -7,6 +7,7 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod files;
+pub mod gateway;
 pub mod https;
 pub mod join;
 pub mod kubeconfig;

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use kontiki_apiserver::relay::{GATEWAY_PREFIX, GATEWAYS};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -101,6 +102,37 @@ impl Subject {
             client: true,
             ..Self::default()
         }
+    }
+
+    /// A gateway of its own process: a client of the replicas, and a server under `hosts`.
+    pub fn remote_gateway(name: &str, hosts: Vec<String>) -> Self {
+        Self {
+            name: format!("{GATEWAY_PREFIX}{name}"),
+            groups: vec![GATEWAYS.into()],
+            hosts,
+            server: true,
+            client: true,
+        }
+    }
+
+    /// The subject of such a gateway's certificate, in DER.
+    pub fn of_remote_gateway(der: &[u8]) -> Result<Self> {
+        use x509_parser::extensions::GeneralName;
+        let (_, cert) = x509_parser::parse_x509_certificate(der)
+            .map_err(|error| anyhow::anyhow!("malformed certificate: {error}"))?;
+        let mut names = cert.subject().iter_common_name();
+        let name = names.next().and_then(|name| name.as_str().ok());
+        let name = name.and_then(|name| name.strip_prefix(GATEWAY_PREFIX));
+        let san = cert.subject_alternative_name()?;
+        let listed = san.iter().flat_map(|san| san.value.general_names.iter());
+        let hosts = listed.filter_map(|name| match name {
+            GeneralName::DNSName(dns) => Some((*dns).to_owned()),
+            GeneralName::IPAddress(octets) => address(octets).map(|it| it.to_string()),
+            _ => None,
+        });
+        let hosts = hosts.collect();
+        let name = name.context("the certificate is no gateway's")?;
+        Ok(Self::remote_gateway(name, hosts))
     }
 
     /// A replica on the peer port: server and client.
@@ -279,15 +311,25 @@ fn hosts_match(cert: &x509_parser::certificate::X509Certificate<'_>, subject: &S
     san.value.general_names.iter().all(|name| match name {
         GeneralName::DNSName(dns) => subject.hosts.iter().any(|host| host == dns),
         GeneralName::IPAddress(octets) => {
-            let address = match octets.len() {
-                4 => <[u8; 4]>::try_from(*octets).map(IpAddr::from).ok(),
-                16 => <[u8; 16]>::try_from(*octets).map(IpAddr::from).ok(),
-                _ => None,
-            };
-            address.is_some_and(|address| subject.hosts.contains(&address.to_string()))
+            address(octets).is_some_and(|address| subject.hosts.contains(&address.to_string()))
         }
         _ => false,
     })
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => <[u8; 4]>::try_from(octets).map(IpAddr::from).ok(),
+        16 => <[u8; 16]>::try_from(octets).map(IpAddr::from).ok(),
+        _ => None,
+    }
+}
+
+/// Whether a certificate, in PEM, is so near its end that it is to be made anew.
+pub fn is_due(cert_pem: &str) -> Result<bool> {
+    let der = first_der(cert_pem)?;
+    let (_, cert) = x509_parser::parse_x509_certificate(&der)?;
+    Ok(cert.validity().not_after.to_datetime() - now() <= RENEW_BEFORE)
 }
 
 fn leaf_params(subject: &Subject) -> Result<CertificateParams> {
@@ -466,5 +508,24 @@ mod tests {
                 .sign_request("garbage", &Subject::node("x"))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_gateway_keeps_its_name_and_hosts_when_it_renews() {
+        let authority = Authority::generate("kontiki").unwrap();
+        let hosts = ["api.example.com".to_owned(), "10.0.0.9".to_owned()];
+        let subject = Subject::remote_gateway("east-1", hosts.to_vec());
+        let pair = authority.issue(&subject).unwrap();
+        let again = Subject::of_remote_gateway(&first_der(&pair.cert_pem).unwrap()).unwrap();
+        assert_eq!(
+            (&again.name, &again.groups),
+            (&subject.name, &subject.groups)
+        );
+        assert_eq!(again.hosts, hosts);
+        assert!(!is_due(&pair.cert_pem).unwrap());
+        let old = authority.issue_between(&subject, now() - LEAF_LIFE, now() + RENEW_BEFORE);
+        assert!(is_due(&old.unwrap().cert_pem).unwrap());
+        let node = authority.issue(&Subject::node("n1")).unwrap();
+        assert!(Subject::of_remote_gateway(&first_der(&node.cert_pem).unwrap()).is_err());
     }
 }

@@ -4,8 +4,9 @@ mod admission;
 mod announce;
 mod audit;
 pub mod authority;
+mod components;
 mod identity;
-mod listen;
+pub mod listen;
 mod renew;
 
 use std::net::SocketAddr;
@@ -55,6 +56,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     let api = ApiServer::new(
         consensus.clone(),
         kontiki_apiserver::Options {
+            components: Arc::new(components::Replicas::new(&consensus)),
             auditor: audit_log.as_ref().map(|log| log.auditor.clone()),
             ..api_options(&config, &authorities, &tokens, &dispatcher)?
         },
@@ -64,9 +66,6 @@ pub async fn run(config: ServerConfig) -> Result<()> {
         manager_options(&config, &consensus, &dispatcher, &api, &authorities),
     );
     let join = Arc::new(authority::Joins::new(&consensus, &api, authorities.clone()));
-    let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join)
-        .add_service(dispatcher.service(api.clone()))
-        .into_axum_router();
     renew::show_to_extensions(&authorities, &api)?;
     let leadership = consensus.leadership();
     let extensions = api
@@ -80,6 +79,14 @@ pub async fn run(config: ServerConfig) -> Result<()> {
             checks: checks(&consensus),
         },
     );
+    let grpc = kontiki_rpc::routes(api.clone(), consensus.clone(), join.clone())
+        .add_service(dispatcher.service(api.clone()))
+        .add_service(kontiki_rpc::gateway_service(
+            api.clone(),
+            rest.clone(),
+            join,
+        ));
+    let grpc = kontiki_rpc::refined(grpc.into_axum_router());
     let router = kontiki_gateway::with_grpc(rest, grpc);
 
     let announcing = spawn(
@@ -133,7 +140,8 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_end() -> Result<()> {
+/// Waits for SIGTERM or SIGINT.
+pub async fn wait_for_end() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

@@ -4,7 +4,7 @@
 
 #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
 
-/// `kontiki.api.v1`: objects.
+/// `kontiki.api.v1`: objects, and what gateways ask.
 pub mod api {
     tonic::include_proto!("kontiki.api.v1");
 }

@@ -347,7 +347,9 @@ impl ClusterService for Service {
         let proto::CreateTokenRequest { role, ttl_s } = request.into_inner();
         let create = async {
             let role = Role::parse(&role).ok_or_else(|| {
-                Status::bad_request(format!("role: {role:?} is neither \"node\" nor \"server\""))
+                Status::bad_request(format!(
+                    "role: {role:?} is none of \"node\", \"server\" and \"gateway\""
+                ))
             })?;
             let ttl = (ttl_s > 0).then(|| Duration::from_secs(ttl_s.into()));
             let (secret, info) = self.authority.create_token(role, ttl).await?;

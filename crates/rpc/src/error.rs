@@ -42,6 +42,24 @@ pub fn to_tonic(status: &Status) -> tonic::Status {
     tonic::Status::with_error_details(code, status.message.clone(), rich)
 }
 
+/// A failure that came over gRPC from one of ours; of others, what their code says.
+pub fn from_tonic(status: &tonic::Status) -> Status {
+    let details = status.get_error_details();
+    let told = details.error_info().filter(|info| info.domain == DOMAIN);
+    let named = |reason: &&Reason| told.is_some_and(|info| info.reason == reason.as_str());
+    let coded = |reason: &&Reason| Code::from_i32(reason.grpc_code()) == status.code();
+    let reason = match status.code() {
+        _ if told.is_some() => Reason::ALL.iter().find(named),
+        Code::Unavailable => Some(&Reason::ServiceUnavailable),
+        Code::DeadlineExceeded => Some(&Reason::Timeout),
+        _ => Reason::ALL.iter().find(coded),
+    };
+    Status::new(
+        reason.copied().unwrap_or(Reason::InternalError),
+        status.message(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use kontiki_base::status::{Cause, Details};
@@ -70,6 +88,15 @@ mod tests {
             "spec.replicas"
         );
         assert!(rich.retry_info().is_none());
+
+        for reason in Reason::ALL {
+            let status = Status::new(*reason, "why");
+            assert_eq!(from_tonic(&to_tonic(&status)), status);
+        }
+        assert_eq!(
+            from_tonic(&tonic::Status::unavailable("gone")).reason,
+            Reason::ServiceUnavailable
+        );
 
         let status = to_tonic(&Status::new(Reason::TooManyRequests, "full").with_retry_after(3));
         assert_eq!(status.code(), Code::ResourceExhausted);

@@ -1,6 +1,8 @@
 //! `kontiki.cluster.v1.JoinService`: open to everybody, worth something to holders of a join token only. Tokens and
 //! certificates are the binary's, behind [`JoinAuthority`].
 
+mod failures;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use axum::extract::ConnectInfo;
 use futures::future::BoxFuture;
 use kontiki_apiserver::User;
 use kontiki_apiserver::audit::{Auditor, Trail};
+use kontiki_base::clock::SharedClock;
 use kontiki_base::status::{Reason, Status};
 use kontiki_consensus::Member;
 use kontiki_proto::cluster as proto;
@@ -17,6 +20,7 @@ use kontiki_proto::cluster::join_service_server::JoinService;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response};
 
+use self::failures::Failures;
 use crate::audit;
 use crate::cluster::member;
 use crate::error::to_tonic;
@@ -28,6 +32,8 @@ pub enum Role {
     Node,
     /// A replica of the control plane.
     Server,
+    /// A REST gateway of its own process.
+    Gateway,
 }
 
 impl Role {
@@ -36,12 +42,13 @@ impl Role {
         match self {
             Self::Node => "node",
             Self::Server => "server",
+            Self::Gateway => "gateway",
         }
     }
 
     /// Reads the word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Node, Self::Server]
+        [Self::Node, Self::Server, Self::Gateway]
             .into_iter()
             .find(|role| role.as_str() == text)
     }
@@ -71,9 +78,24 @@ pub struct JoinNode {
     pub peer: Option<SocketAddr>,
 }
 
-/// What an admitted agent gets.
+/// A gateway that wants in.
 #[derive(Debug, Clone)]
-pub struct NodeIdentity {
+pub struct JoinGateway {
+    /// Its token.
+    pub token: String,
+    /// Its name.
+    pub name: String,
+    /// Names and addresses that its certificate is to be for.
+    pub hosts: Vec<String>,
+    /// A certificate request, in PEM; only its public key counts.
+    pub csr_pem: String,
+    /// Whence it asks.
+    pub peer: Option<SocketAddr>,
+}
+
+/// What an admitted agent or gateway gets.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
     /// Its certificate.
     pub certificate_pem: String,
     /// The cluster's CA.
@@ -125,7 +147,17 @@ pub trait JoinAuthority: Send + Sync + 'static {
     /// Ends a token.
     fn delete_token(&self, id: &str) -> BoxFuture<'_, Result<(), Status>>;
     /// Admits an agent.
-    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<NodeIdentity, Status>>;
+    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<ClientIdentity, Status>>;
+    /// Admits a gateway.
+    fn join_gateway(&self, request: JoinGateway) -> BoxFuture<'_, Result<ClientIdentity, Status>>;
+    /// Signs a new key for a gateway that shows its present certificate, in DER: same name, same hosts.
+    fn renew_gateway(
+        &self,
+        cert_der: Vec<u8>,
+        csr_pem: String,
+    ) -> BoxFuture<'_, Result<ClientIdentity, Status>>;
+    /// Whether a client's certificate, in DER, is one that the port of the API takes.
+    fn is_client(&self, cert_der: &[u8]) -> bool;
     /// Admits a replica.
     fn join_server(&self, request: JoinServer) -> BoxFuture<'_, Result<ServerIdentity, Status>>;
 }
@@ -134,6 +166,8 @@ pub trait JoinAuthority: Send + Sync + 'static {
 const JOINS_IN_FLIGHT: usize = 16;
 /// Longest wait for a join.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Hosts of one gateway.
+const HOSTS: usize = 64;
 /// Texts longer than this are nobody's name, token or certificate request.
 const TEXT_BYTES: usize = 16 * 1024;
 
@@ -141,15 +175,21 @@ const TEXT_BYTES: usize = 16 * 1024;
 pub struct Service {
     authority: Arc<dyn JoinAuthority>,
     in_flight: Semaphore,
+    failures: Failures,
     auditor: Option<Auditor>,
 }
 
 impl Service {
     /// Over an authority; joins are recorded by an auditor, if there is one.
-    pub fn new(authority: Arc<dyn JoinAuthority>, auditor: Option<Auditor>) -> Self {
+    pub fn new(
+        authority: Arc<dyn JoinAuthority>,
+        auditor: Option<Auditor>,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             authority,
             in_flight: Semaphore::new(JOINS_IN_FLIGHT),
+            failures: Failures::new(clock),
             auditor,
         }
     }
@@ -170,11 +210,20 @@ impl Service {
 
     async fn limited<T>(
         &self,
-        trail: &Trail,
+        (trail, peer): (&Trail, Option<SocketAddr>),
         texts: &[&str],
         join: BoxFuture<'_, Result<T, Status>>,
     ) -> Result<T, tonic::Status> {
-        let joined = self.joined(texts, join).await;
+        let joined = match self.failures.wait(peer) {
+            Some(wait) => Err(must_wait(wait)),
+            None => self.joined(texts, join).await,
+        };
+        if joined
+            .as_ref()
+            .is_err_and(|status| status.reason == Reason::Unauthorized)
+        {
+            self.failures.count(peer);
+        }
         trail.complete_with(joined.as_ref().map(|_| 200));
         joined.map_err(|status| to_tonic(&status))
     }
@@ -195,6 +244,12 @@ impl Service {
         let joined = tokio::time::timeout(TIMEOUT, join).await;
         joined.unwrap_or_else(|_| Err(timed_out()))
     }
+}
+
+fn must_wait(wait: Duration) -> Status {
+    let message = "too many wrong join tokens came from this address; try again later";
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1);
+    Status::new(Reason::TooManyRequests, message).with_retry_after(seconds)
 }
 
 fn peer<T>(request: &Request<T>) -> Option<SocketAddr> {
@@ -225,9 +280,43 @@ impl JoinService for Service {
             peer,
         });
         let identity = self
-            .limited(&trail, &texts.each_ref().map(String::as_str), join)
+            .limited((&trail, peer), &texts.each_ref().map(String::as_str), join)
             .await?;
         Ok(Response::new(proto::JoinNodeResponse {
+            certificate_pem: identity.certificate_pem,
+            ca_pem: identity.ca_pem,
+            server_endpoints: identity.server_endpoints,
+        }))
+    }
+
+    async fn join_gateway(
+        &self,
+        request: Request<proto::JoinGatewayRequest>,
+    ) -> Result<Response<proto::JoinGatewayResponse>, tonic::Status> {
+        let trail = self.record("/kontiki.cluster.v1.JoinService/JoinGateway", &request);
+        let peer = peer(&request);
+        let request = request.into_inner();
+        let mut texts = vec![
+            request.token.clone(),
+            request.name.clone(),
+            request.csr_pem.clone(),
+        ];
+        if request.hosts.len() > HOSTS {
+            let status = Status::bad_request(format!("hosts: more than {HOSTS}"));
+            trail.complete_with(Err(&status));
+            return Err(to_tonic(&status));
+        }
+        texts.extend(request.hosts.iter().cloned());
+        let join = self.authority.join_gateway(JoinGateway {
+            token: request.token,
+            name: request.name,
+            hosts: request.hosts,
+            csr_pem: request.csr_pem,
+            peer,
+        });
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let identity = self.limited((&trail, peer), &texts, join).await?;
+        Ok(Response::new(proto::JoinGatewayResponse {
             certificate_pem: identity.certificate_pem,
             ca_pem: identity.ca_pem,
             server_endpoints: identity.server_endpoints,
@@ -260,7 +349,7 @@ impl JoinService for Service {
             peer,
         });
         let identity = self
-            .limited(&trail, &texts.each_ref().map(String::as_str), join)
+            .limited((&trail, peer), &texts.each_ref().map(String::as_str), join)
             .await?;
         Ok(Response::new(proto::JoinServerResponse {
             id: identity.id,

@@ -1,5 +1,6 @@
 //! The gRPC face: objects, the cluster, joining, with reflection and health. The verbs, their authorization and their
-//! errors are `kontiki-apiserver`'s; this crate turns messages into options and answers into messages.
+//! errors are `kontiki-apiserver`'s; this crate turns messages into options and answers into messages. Between a gateway
+//! of its own process and the replicas it has both ends: `gateway` on a replica, `remote` in the gateway.
 //!
 //! Deliberately absent: the listener and TLS (`kontiki-gateway`), agents (`kontiki-dispatcher`), peers
 //! (`kontiki-consensus`), certificates and tokens (the binary, behind [`JoinAuthority`]).
@@ -7,12 +8,17 @@
 mod audit;
 mod batch;
 mod cluster;
+mod codes;
 mod convert;
 mod error;
 mod face;
+mod feed;
+mod gateway;
 mod health;
 mod join;
 mod object;
+mod pipe;
+pub mod remote;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -27,9 +33,12 @@ use kontiki_proto::cluster::cluster_service_server::ClusterServiceServer;
 use kontiki_proto::cluster::join_service_server::JoinServiceServer;
 use tonic::service::Routes;
 
+pub use codes::refined;
 pub use error::to_tonic;
+pub use gateway::service as gateway_service;
 pub use join::{
-    JoinAuthority, JoinNode, JoinServer, NodeIdentity, Role, ServerIdentity, TokenInfo,
+    ClientIdentity, JoinAuthority, JoinGateway, JoinNode, JoinServer, Role, ServerIdentity,
+    TokenInfo,
 };
 
 use crate::face::Face;
@@ -46,8 +55,8 @@ pub fn routes(api: ApiServer, consensus: Consensus, authority: Arc<dyn JoinAutho
     let cluster = ClusterServiceServer::new(cluster)
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
-    let auditor = api.options().auditor.clone();
-    let join = JoinServiceServer::new(join::Service::new(authority, auditor))
+    let (auditor, clock) = (api.options().auditor.clone(), api.options().clock.clone());
+    let join = JoinServiceServer::new(join::Service::new(authority, auditor, clock))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     let routes = object_routes(api).add_service(cluster).add_service(join);
@@ -64,8 +73,9 @@ fn object_routes(api: ApiServer) -> Routes {
 }
 
 /// Services that reflection names: those of the public port.
-const PUBLIC: [&str; 5] = [
+const PUBLIC: [&str; 6] = [
     "kontiki.api.v1.ObjectService",
+    "kontiki.api.v1.GatewayService",
     "kontiki.cluster.v1.ClusterService",
     "kontiki.cluster.v1.JoinService",
     "kontiki.node.v1.NodeService",

@@ -3,7 +3,8 @@
 //! Pure: `State::apply` is a function of (state, entry) alone, so each replica reaches the same bytes. Time, uids and
 //! generated names travel in the entry. The parts, in the order in which an entry meets them:
 //! `command` (what an entry says) → `machine` (apply) → `tree` and `snapshot` (copy-on-write objects and indexes) →
-//! `ring` (watch history) → `store` (the handle that the rest of a replica reads and waits on).
+//! `ring` (watch history) → `store` (the handle that the rest of a replica reads and waits on). Beside the road: `relay`,
+//! the watch history of a store elsewhere.
 //!
 //! Deliberately absent: tokio, a clock, randomness, disk, Kubernetes kinds, `serde_json::Value` at rest.
 
@@ -14,6 +15,7 @@ pub mod key;
 pub mod machine;
 pub mod object;
 pub mod outcome;
+pub mod relay;
 pub mod ring;
 pub mod snapshot;
 pub mod store;
@@ -26,6 +28,7 @@ pub use key::{Header, Key};
 pub use machine::{Applied, Origin, State};
 pub use object::Object;
 pub use outcome::OpResult;
+pub use relay::{History, Relay};
 pub use ring::{Event, EventKind, TooOld};
 pub use snapshot::Snapshot;
 pub use store::Store;

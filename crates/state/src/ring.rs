@@ -59,7 +59,15 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    fn push(&mut self, event: Arc<Event>) {
+    /// An empty ring whose history begins after `floor`.
+    pub(crate) fn starting_at(floor: Revision) -> Self {
+        Self {
+            floor,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: Arc<Event>) {
         let newest = self.events.back().map_or(self.floor, |last| last.revision);
         assert!(
             event.revision > newest,
@@ -91,7 +99,7 @@ impl Ring {
         self.floor = self.floor.max(compacted);
     }
 
-    fn since(&self, after: Revision, max: usize) -> Result<Vec<Arc<Event>>, TooOld> {
+    pub(crate) fn since(&self, after: Revision, max: usize) -> Result<Vec<Arc<Event>>, TooOld> {
         if after < self.floor {
             return Err(TooOld { oldest: self.floor });
         }
@@ -138,10 +146,7 @@ impl Rings {
     pub(crate) fn push(&mut self, event: Event) {
         let resource = &event.object.key.resource;
         if !self.rings.contains_key(resource) {
-            let ring = Ring {
-                floor: self.floor,
-                ..Ring::default()
-            };
+            let ring = Ring::starting_at(self.floor);
             self.rings.insert(Arc::clone(resource), ring);
         }
         let ring = self.rings.get_mut(resource).expect("made above");

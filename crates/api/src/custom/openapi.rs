@@ -59,5 +59,19 @@ fn embed(schema: &mut Value) {
     }
     if schema.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
         add_meta(schema);
+        require(schema, "kind");
+        require(schema, "apiVersion");
+    }
+}
+
+fn require(schema: &mut Value, name: &str) {
+    let Some(schema) = schema.as_object_mut() else {
+        return;
+    };
+    let required = schema.entry("required").or_insert_with(|| json!([]));
+    if let Some(required) = required.as_array_mut()
+        && !required.iter().any(|other| other == name)
+    {
+        required.push(name.into());
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
-use crate::meta::{Meta, names};
+use crate::meta::{Meta, StatusMetadata, names};
 use crate::podspec::json::{into_object, list, text, typed};
 use crate::podspec::names::port_number;
 use crate::podspec::path::{Errors, Given, Path};
@@ -26,6 +26,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     categories: &["api-extensions"],
     namespaced: false,
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column::text(

@@ -19,6 +19,9 @@ use crate::{table, time};
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 /// The group that may do everything.
 const MASTERS: &str = "system:masters";
+/// The group of gateways of their own process, which repeat to replicas whom clients showed themselves as. Its members get
+/// their certificates by a join token alone.
+pub const GATEWAYS: &str = "system:kontiki:gateways";
 
 /// CertificateSigningRequest.
 pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
@@ -99,18 +102,21 @@ fn requester(spec: &mut Fields, admission: &Admission<'_>) {
     }
 }
 
-/// Nobody becomes a master by a certificate (upstream's plugin CertificateSubjectRestriction).
+/// Nobody becomes a master by a certificate (upstream's plugin CertificateSubjectRestriction), or a gateway.
 fn restrict_subject(request: &Value) -> Result<(), Denied> {
     if text(request, "/spec/signerName") != CLIENT_SIGNER {
         return Ok(());
     }
     // A request that cannot be read is refused by validation.
     let organizations = pem::organizations(text(request, "/spec/request")).unwrap_or_default();
-    match organizations.iter().any(|group| group == MASTERS) {
-        true => Err(Denied(format!(
-            "use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed"
+    match organizations
+        .iter()
+        .find(|group| [MASTERS, GATEWAYS].contains(&group.as_str()))
+    {
+        Some(group) => Err(Denied(format!(
+            "use of {CLIENT_SIGNER} signer with {group} group is not allowed"
         ))),
-        false => Ok(()),
+        None => Ok(()),
     }
 }
 

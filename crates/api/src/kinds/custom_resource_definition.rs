@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use crate::custom::naming;
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource, copy_field};
-use crate::meta::{Meta, object_mut};
+use crate::meta::{Meta, StatusMetadata, object_mut};
 use crate::table;
 
 mod conversion;
+mod costs;
 mod names;
 mod schema;
 mod structure;
@@ -26,6 +27,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     categories: &["api-extensions"],
     namespaced: false,
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column {

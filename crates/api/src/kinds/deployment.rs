@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
-use crate::meta::{Meta, metadata_mut};
+use crate::meta::{Meta, StatusMetadata, metadata_mut};
 use crate::podspec::json::{ensure, int, into_object, or, or_pointer, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
 use crate::podspec::scaled::{self, SPEC, at_most_all, int_or_percent, is_zero};
@@ -19,6 +19,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     short_names: &["deploy"],
     categories: &["all"],
     subresources: &[Subresource::Scale, Subresource::Status],
+    status_metadata: StatusMetadata::SentBut(&["labels"]),
     columns: COLUMNS,
     counts_generation: true,
     status_resets: &[&["spec"], &["metadata", "labels"]],

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::field_error::FieldError;
 use crate::flowcontrol::{self, EXEMPT};
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
-use crate::meta::{Meta, names};
+use crate::meta::{Meta, StatusMetadata, names};
 use crate::podspec::json::{ensure, int, into_object, list, or_zero, same, text, typed};
 use crate::podspec::path::{Errors, Given, Path, to_value};
 use crate::podspec::scaled::SPEC;
@@ -36,6 +36,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "flowschema",
     namespaced: false,
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column::text(

@@ -3,6 +3,8 @@
 //! The rules of a pod spec, which templates share, are in `podspec`; here and below is what only pods have.
 
 mod admission;
+mod ephemeral;
+mod resize;
 mod row;
 mod runtime_class;
 mod status;
@@ -18,6 +20,7 @@ pub use self::update::validate_binding;
 use crate::admission::{Admission, Denied};
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
+use crate::meta::StatusMetadata;
 use crate::podspec::json::text;
 use crate::podspec::warnings;
 
@@ -27,11 +30,18 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     short_names: &["po"],
     categories: &["all"],
     subresources: &[
+        Subresource::Attach,
         Subresource::Binding,
+        Subresource::EphemeralContainers,
         Subresource::Eviction,
+        Subresource::Exec,
         Subresource::Log,
+        Subresource::PortForward,
+        Subresource::Proxy,
+        Subresource::Resize,
         Subresource::Status,
     ],
+    status_metadata: StatusMetadata::SentBut(&["ownerReferences"]),
     columns: COLUMNS,
     selectable: &[
         "spec.nodeName",
@@ -55,8 +65,10 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
         admit,
         prepare_create: strategy::prepare_create,
         prepare_status: strategy::prepare_status,
+        prepare_part,
         validate,
         validate_status: status::validate,
+        validate_part,
         warnings: warnings::pod,
         row: row::cells,
         fields,
@@ -114,6 +126,22 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     match old {
         None => update::validate_create(new),
         Some(old) => update::validate_update(new, old),
+    }
+}
+
+fn prepare_part(part: Subresource, kept: &mut Value, sent: &mut Value) {
+    match part {
+        Subresource::EphemeralContainers => ephemeral::take(kept, sent),
+        Subresource::Resize => resize::take(kept, sent),
+        _ => {}
+    }
+}
+
+fn validate_part(part: Subresource, new: &Value, old: &Value) -> Vec<FieldError> {
+    match part {
+        Subresource::EphemeralContainers => ephemeral::validate(new, old),
+        Subresource::Resize => resize::validate(new, old),
+        _ => Vec::new(),
     }
 }
 

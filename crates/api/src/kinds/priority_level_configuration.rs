@@ -10,7 +10,7 @@ use super::flow_schema::{conditions, validate_status};
 use crate::field_error::FieldError;
 use crate::flowcontrol::{self, EXEMPT};
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
-use crate::meta::Meta;
+use crate::meta::{Meta, StatusMetadata};
 use crate::podspec::json::{child, ensure, into_object, or_pointer, or_zero, same, text, typed};
 use crate::podspec::path::{Errors, Path};
 use crate::podspec::scaled::SPEC;
@@ -25,6 +25,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "prioritylevelconfiguration",
     namespaced: false,
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column::text(

@@ -7,7 +7,7 @@ use crate::admission::{Admission, Denied};
 use crate::devicespec::{claim, status};
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
-use crate::meta::Meta;
+use crate::meta::{Meta, StatusMetadata};
 use crate::podspec::json::{child, into_object, list, typed};
 use crate::podspec::path::Errors;
 use crate::podspec::scaled::{SPEC, unchanged};
@@ -20,6 +20,7 @@ const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
 pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "resourceclaim",
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column::text(

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::field_error::FieldError;
 use crate::ip::{self, Cidr};
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
+use crate::meta::StatusMetadata;
 use crate::podspec::json::typed;
 use crate::podspec::path::{Errors, Given, to_value};
 use crate::podspec::scaled::SPEC;
@@ -16,6 +17,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "servicecidr",
     namespaced: false,
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column::text(

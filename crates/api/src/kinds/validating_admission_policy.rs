@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::admissionspec::defaults;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
+use crate::meta::StatusMetadata;
 use crate::podspec::json::{ensure, into_object, or_pointer, text};
 use crate::table;
 
@@ -19,6 +20,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "validatingadmissionpolicy",
     namespaced: false,
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column::typed(

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
-use crate::meta::names;
+use crate::meta::{StatusMetadata, names};
 use crate::podspec::json::{text, typed};
 use crate::podspec::names::csi_driver;
 use crate::podspec::path::{Errors, Path};
@@ -22,6 +22,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "volumeattachment",
     namespaced: false,
     subresources: &[Subresource::Status],
+    status_metadata: StatusMetadata::Kept,
     columns: &[
         Column::NAME,
         Column {

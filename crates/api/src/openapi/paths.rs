@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::connect;
 use super::operations::{Body, Operation, parameter};
 use super::schemas::{definition, subresource_definition};
 use crate::kind::{Kind, Subresource};
@@ -26,6 +27,17 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
         paths.insert(collection, item);
         return;
     }
+    if kind.is_observed() {
+        let read = Operation::new(kind, "read", "get", "").answers(&definition);
+        let (list, read) = (list(kind, &definition, "").build(), read.build());
+        let parameters = |with_name| common(kind, with_name);
+        paths.insert(
+            collection,
+            json!({"get": list, "parameters": parameters(false)}),
+        );
+        paths.insert(object, json!({"get": read, "parameters": parameters(true)}));
+        return;
+    }
     paths.insert(collection, collection_item(kind, &definition));
     paths.insert(object.clone(), object_item(kind, &definition));
     if kind.namespaced() {
@@ -33,12 +45,16 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
         paths.insert(format!("{root}/{}", kind.plural()), json!({"get": list}));
     }
     for subresource in kind.subresources() {
+        if subresource.connects() {
+            connect::add(kind, &object, *subresource, paths);
+            continue;
+        }
         let item = subresource_item(kind, &definition, *subresource);
         paths.insert(format!("{object}/{}", subresource.name()), item);
     }
 }
 
-fn common(kind: &Kind, with_name: bool) -> Value {
+pub(super) fn common(kind: &Kind, with_name: bool) -> Value {
     let mut parameters = Vec::new();
     if with_name {
         let mut name = parameter("name", "string", &format!("name of the {}", kind.kind()));

@@ -51,9 +51,16 @@ pub(super) fn subresource_definition(
         Subresource::Binding => definition_of::<Binding>(),
         Subresource::Eviction => definition_of::<Eviction>(),
         Subresource::Token => definition_of::<TokenRequest>(),
-        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
-            definition.to_owned()
-        }
+        Subresource::Status
+        | Subresource::Log
+        | Subresource::Finalize
+        | Subresource::Approval
+        | Subresource::Exec
+        | Subresource::Attach
+        | Subresource::PortForward
+        | Subresource::Proxy
+        | Subresource::EphemeralContainers
+        | Subresource::Resize => definition.to_owned(),
     }
 }
 
@@ -110,7 +117,13 @@ impl Components {
                 Subresource::Status
                 | Subresource::Log
                 | Subresource::Finalize
-                | Subresource::Approval => {}
+                | Subresource::Approval
+                | Subresource::Exec
+                | Subresource::Attach
+                | Subresource::PortForward
+                | Subresource::Proxy
+                | Subresource::EphemeralContainers
+                | Subresource::Resize => {}
             }
         }
         let patch = json!({

@@ -18,7 +18,7 @@ impl ApiServer {
         options: LogOptions,
     ) -> Result<LogStream, Status> {
         let target = target.clone().with(Subresource::Log);
-        self.authorize(context, "get", &target)?;
+        self.authorize(context, "get", &target).await?;
         check_options(&options)?;
         let pod = self.current(context, &target).await?;
         let pod_uid = pod.header.uid.to_string();
@@ -81,7 +81,7 @@ fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
 }
 
 /// The container that is meant; only a pod with one need not be told.
-fn container_of(pod: &Value, asked: Option<&str>, name: &str) -> Result<String, Status> {
+pub(super) fn container_of(pod: &Value, asked: Option<&str>, name: &str) -> Result<String, Status> {
     let main = names(pod, "containers");
     let (init, ephemeral) = (
         names(pod, "initContainers"),

@@ -8,22 +8,26 @@
 //!                                                          follow: events | bookmark each minute | 410 | timeout
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use kontiki_api::Kind;
 use kontiki_base::limits;
 use kontiki_base::metrics::METRICS;
+use kontiki_base::random::{Random, SystemRandom};
 use kontiki_base::status::{Reason, Status};
-use kontiki_state::{Revision, Snapshot};
+use kontiki_state::{Relay, Revision, Snapshot};
+use parking_lot::Mutex;
 
+use crate::errors::not_supported;
 use crate::follow::Follow;
 use crate::options::{Context, Target, WatchEvent, WatchOptions};
 use crate::revision::Wanted;
 use crate::selection::{Selection, forbidden_option};
-use crate::server::{ApiServer, Inner};
+use crate::server::ApiServer;
 
 /// Events of a watch; ends after a failure or at the timeout.
 pub type WatchStream = BoxStream<'static, Result<WatchEvent, Status>>;
@@ -35,6 +39,14 @@ const ADVANCE_EVERY: Duration = Duration::from_secs(5);
 /// Shortest life of a watch that names no timeout; upstream's `--min-request-timeout`.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1800);
 
+/// A watch that has been decided on, before its first event.
+struct Begun {
+    place: Place,
+    follow: Follow,
+    cursor: Revision,
+    plan: Plan,
+}
+
 impl ApiServer {
     /// Follows a collection, or one object when the target has a name.
     pub async fn watch(
@@ -43,14 +55,40 @@ impl ApiServer {
         target: &Target,
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
-        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())?;
+        let begun = self.begin(context, target, options).await?;
+        Ok(self.shown_events(&target.kind, begun))
+    }
+
+    /// Begins a watch that someone else goes on with: answers with the revision after which, and the events before.
+    pub async fn begin_watch(
+        &self,
+        context: &Context,
+        target: &Target,
+        options: &WatchOptions,
+    ) -> Result<(Revision, WatchStream), Status> {
+        let mut begun = self.begin(context, target, options).await?;
+        begun.plan.follows = false;
+        Ok((begun.cursor, self.shown_events(&target.kind, begun)))
+    }
+
+    async fn begin(
+        &self,
+        context: &Context,
+        target: &Target,
+        options: &WatchOptions,
+    ) -> Result<Begun, Status> {
+        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())
+            .await?;
+        if target.kind.is_observed() || target.kind.review().is_some() {
+            return Err(not_supported(&target.kind, "watch"));
+        }
         check(options)?;
         let selection = Selection::parse(
             target,
             options.label_selector.as_deref(),
             options.field_selector.as_deref(),
         )?;
-        let place = Place::claim(&self.0)?;
+        let place = Place::claim(&self.0.watches, Some(&context.user.name))?;
         let wanted = Wanted::parse(options.resource_version.as_deref())?;
         let sends_initial = match (options.send_initial_events, wanted) {
             (Some(sends), _) => sends,
@@ -61,7 +99,7 @@ impl ApiServer {
             Wanted::Any => {}
             Wanted::AtLeast(revision) => self.wait_revision(revision).await?,
         }
-        let follow = Follow::new(self.store().clone(), target, selection);
+        let follow = Follow::new(Arc::new(self.store().clone()), target, selection);
         let snapshot = self.store().snapshot();
         let cursor = match wanted {
             Wanted::AtLeast(revision) if !sends_initial => {
@@ -70,25 +108,26 @@ impl ApiServer {
             }
             _ => snapshot.revision(),
         };
-        let timeout = options
-            .timeout
-            .filter(|timeout| !timeout.is_zero())
-            .unwrap_or_else(|| {
-                let spread_ms = self.options().random.below(MIN_TIMEOUT.as_millis() as u64);
-                MIN_TIMEOUT + Duration::from_millis(spread_ms)
-            });
         let plan = Plan {
             initial: sends_initial.then_some(snapshot),
             marks_initial_end: options.send_initial_events == Some(true),
-            bookmarks: options.bookmarks,
-            timeout,
+            ..Plan::following(options, &*self.options().random)
         };
-        let events = stream(place, follow, cursor, plan);
-        let kind = target.kind.clone();
+        Ok(Begun {
+            place,
+            follow,
+            cursor,
+            plan,
+        })
+    }
+
+    /// The events of a watch, in the version of its kind.
+    fn shown_events(&self, kind: &Kind, begun: Begun) -> WatchStream {
+        let events = stream(begun);
         if kind.is_stored() && kind.definition().is_none() {
-            return Ok(Box::pin(events));
+            return Box::pin(events);
         }
-        let server = self.clone();
+        let (server, kind) = (self.clone(), kind.clone());
         let shown = events.then(move |event| {
             let (server, kind) = (server.clone(), kind.clone());
             async move {
@@ -101,8 +140,31 @@ impl ApiServer {
             let is_over = std::mem::replace(has_failed, event.is_err());
             std::future::ready((!is_over).then_some(event))
         });
-        Ok(Box::pin(shown))
+        Box::pin(shown)
     }
+}
+
+/// Goes on with a watch that a replica began: the events after `from`, out of a gateway's ring, whose objects are in
+/// the version of the target's kind already. Counts among `watches`.
+pub(crate) fn follow_relay(
+    relay: Relay,
+    watches: &Arc<Mutex<Watches>>,
+    target: &Target,
+    options: &WatchOptions,
+    from: Revision,
+) -> Result<WatchStream, Status> {
+    let selection = Selection::parse(
+        target,
+        options.label_selector.as_deref(),
+        options.field_selector.as_deref(),
+    )?;
+    let events = stream(Begun {
+        place: Place::claim(watches, None)?,
+        follow: Follow::new(Arc::new(relay), target, selection),
+        cursor: from,
+        plan: Plan::following(options, &SystemRandom),
+    });
+    Ok(Box::pin(events))
 }
 
 fn check(options: &WatchOptions) -> Result<(), Status> {
@@ -127,14 +189,36 @@ struct Plan {
     marks_initial_end: bool,
     bookmarks: bool,
     timeout: Duration,
+    /// Goes on after the initial events.
+    follows: bool,
+}
+
+impl Plan {
+    /// Of a watch without initial events.
+    fn following(options: &WatchOptions, random: &dyn Random) -> Self {
+        let asked = options.timeout.filter(|timeout| !timeout.is_zero());
+        let timeout = asked.unwrap_or_else(|| {
+            MIN_TIMEOUT + Duration::from_millis(random.below(MIN_TIMEOUT.as_millis() as u64))
+        });
+        Self {
+            initial: None,
+            marks_initial_end: false,
+            bookmarks: options.bookmarks,
+            timeout,
+            follows: true,
+        }
+    }
 }
 
 fn stream(
-    place: Place,
-    mut follow: Follow,
-    mut cursor: Revision,
-    plan: Plan,
+    begun: Begun,
 ) -> impl futures::Stream<Item = Result<WatchEvent, Status>> + Send + 'static {
+    let Begun {
+        place,
+        mut follow,
+        mut cursor,
+        plan,
+    } = begun;
     async_stream::stream! {
         let _place = place;
         let end = tokio::time::sleep(plan.timeout);
@@ -147,6 +231,9 @@ fn stream(
         }
         if plan.marks_initial_end {
             yield Ok(WatchEvent::Bookmark { revision: cursor, initial_end: true });
+        }
+        if !plan.follows {
+            return;
         }
         let mut bookmark = tokio::time::interval_at(tokio::time::Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
         let mut advance = tokio::time::interval_at(tokio::time::Instant::now() + ADVANCE_EVERY, ADVANCE_EVERY);
@@ -186,25 +273,58 @@ fn stream(
     }
 }
 
-/// One of the watches that this replica may have open.
-struct Place(Arc<Inner>);
+/// One of the watches that this process, and its user, may have open.
+pub(crate) struct Place {
+    watches: Arc<Mutex<Watches>>,
+    user: Option<String>,
+}
 
 impl Place {
-    fn claim(inner: &Arc<Inner>) -> Result<Self, Status> {
-        let place = Self(Arc::clone(inner));
-        let n_before = inner.n_watches.fetch_add(1, Ordering::Relaxed);
-        METRICS.watches.inc();
-        if n_before >= limits::WATCHES {
-            let message = "too many watches are open on this replica, please try again later";
-            return Err(Status::new(Reason::TooManyRequests, message).with_retry_after(5));
+    /// A place of a user's; of nobody's in particular where the caller counts users otherwise or has but one.
+    pub(crate) fn claim(watches: &Arc<Mutex<Watches>>, user: Option<&str>) -> Result<Self, Status> {
+        let full = |where_: &str| {
+            let message = format!("too many watches are open {where_}, please try again later");
+            Err(Status::new(Reason::TooManyRequests, message).with_retry_after(5))
+        };
+        let mut open = watches.lock();
+        if open.count >= limits::WATCHES {
+            return full("on this replica");
         }
-        Ok(place)
+        if let Some(user) = user {
+            let own = open.by_user.entry(user.to_owned()).or_default();
+            if *own >= limits::WATCHES_PER_USER {
+                return full("for this user");
+            }
+            *own += 1;
+        }
+        open.count += 1;
+        METRICS.watches.inc();
+        Ok(Self {
+            watches: Arc::clone(watches),
+            user: user.map(str::to_owned),
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.n_watches.fetch_sub(1, Ordering::Relaxed);
+        let mut open = self.watches.lock();
+        open.count -= 1;
+        if let Some(user) = &self.user
+            && let Some(own) = open.by_user.get_mut(user)
+        {
+            *own -= 1;
+            if *own == 0 {
+                open.by_user.remove(user);
+            }
+        }
         METRICS.watches.sub(1);
     }
+}
+
+/// Watches that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    count: usize,
+    by_user: HashMap<String, usize>,
 }

@@ -93,6 +93,8 @@ async fn reviews_are_asked_only_and_say_who_acts() {
         (myself.code, &myself.json()["kind"]),
         (201, &json!("SelfSubjectReview"))
     );
+    let table = ask("accept", "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    assert_eq!(table.code, 406, "{}", table.json());
     let user = myself.json()["status"]["userInfo"].clone();
     assert_eq!(user["username"], "kubernetes-admin");
     let acting = ask("impersonate-user", "system:serviceaccount:default:web").await;

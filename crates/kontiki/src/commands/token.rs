@@ -1,4 +1,4 @@
-//! `kontiki token`: join tokens of nodes and replicas.
+//! `kontiki token`: join tokens of nodes, replicas and gateways.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct Args {
 enum Action {
     /// Create a token and print it once, with the command that uses it
     Create {
-        /// What may join with it: node or server
+        /// What may join with it: node, server or gateway
         #[arg(long, default_value = "node")]
         role: String,
         /// How long it is valid, as 90s, 30m, 24h, 7d; 0 for ever
@@ -66,7 +66,10 @@ pub async fn run(args: Args) -> Result<()> {
                 output::json(&json!({ "token": token, "role": role }));
                 return Ok(());
             }
-            let command = if role == "server" { "server" } else { "agent" };
+            let command = match role.as_str() {
+                "node" => "agent",
+                other => other,
+            };
             println!("{token}\n\nOn the machine that joins:");
             println!(
                 "  kontiki {command} --join {} --token {token}",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
+use kontiki_gateway::tls::ClientCerts;
 
 use super::identity::Identity;
 use crate::config::ServerConfig;
@@ -22,6 +23,8 @@ pub struct Authorities {
     pub api: Arc<Authority>,
     /// Signs replicas.
     pub peers: Authority,
+    /// Verifies clients that a gateway names.
+    pub clients: ClientCerts,
     /// Signs what replicas show to aggregated API servers.
     pub front_proxy: Authority,
     /// Signs ServiceAccounts' tokens: a private key in PEM.
@@ -43,6 +46,7 @@ impl Authorities {
         let server = format!("https://{}", config.advertise);
         kubeconfig::write(&kubeconfig, &server, api.cert_pem(), &admin)?;
         Ok(Self {
+            clients: ClientCerts::under(api.cert_pem())?,
             api,
             peers,
             front_proxy,

@@ -21,7 +21,8 @@ pub fn bind(config: &ServerConfig) -> Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-fn listen(address: SocketAddr, shared: bool) -> Result<TcpListener> {
+/// Binds one address; `shared` lets other processes of this machine bind it too.
+pub fn listen(address: SocketAddr, shared: bool) -> Result<TcpListener> {
     let open = || -> std::io::Result<TcpListener> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?

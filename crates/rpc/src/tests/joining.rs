@@ -12,11 +12,12 @@ use kontiki_proto::cluster::join_service_server::JoinService as _;
 use serde_json::{Value, json};
 
 use crate::join::{
-    JoinAuthority, JoinNode, JoinServer, NodeIdentity, Role, ServerIdentity, Service, TokenInfo,
+    ClientIdentity, JoinAuthority, JoinGateway, JoinNode, JoinServer, Role, ServerIdentity,
+    Service, TokenInfo,
 };
 
 /// Knows one token.
-struct Strict;
+pub struct Strict;
 
 fn refused<T: Send + 'static>() -> BoxFuture<'static, Result<T, Status>> {
     Box::pin(ready(Err(Status::new(
@@ -46,15 +47,31 @@ impl JoinAuthority for Strict {
         refused()
     }
 
-    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<NodeIdentity, Status>> {
+    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
         if request.token != "right-secret" {
             return refused();
         }
-        Box::pin(ready(Ok(NodeIdentity {
+        Box::pin(ready(Ok(ClientIdentity {
             certificate_pem: String::new(),
             ca_pem: String::new(),
             server_endpoints: Vec::new(),
         })))
+    }
+
+    fn join_gateway(&self, _: JoinGateway) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
+        refused()
+    }
+
+    fn renew_gateway(
+        &self,
+        _: Vec<u8>,
+        _: String,
+    ) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
+        refused()
+    }
+
+    fn is_client(&self, _: &[u8]) -> bool {
+        true
     }
 
     fn join_server(&self, _: JoinServer) -> BoxFuture<'_, Result<ServerIdentity, Status>> {
@@ -66,7 +83,11 @@ impl JoinAuthority for Strict {
 async fn joins_are_recorded_without_their_tokens() {
     let (server, mut entries) =
         testing::server_audited(json!([{"level": "RequestResponse"}])).await;
-    let service = Service::new(Arc::new(Strict), server.options().auditor.clone());
+    let service = Service::new(
+        Arc::new(Strict),
+        server.options().auditor.clone(),
+        server.options().clock.clone(),
+    );
     for token in ["wrong-secret", "right-secret"] {
         let request = proto::JoinNodeRequest {
             token: token.into(),

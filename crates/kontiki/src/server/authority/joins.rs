@@ -13,13 +13,15 @@ use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kontiki_api::kinds::by_resource;
+use kontiki_api::meta::names;
 use kontiki_apiserver::{
     Answer, ApiServer, Context, DeleteOptions, GetOptions, ListOptions, Target, User, WriteOptions,
 };
 use kontiki_base::status::{Reason, Status};
 use kontiki_consensus::Consensus;
 use kontiki_rpc::{
-    JoinAuthority, JoinNode, JoinServer, NodeIdentity, Role, ServerIdentity, TokenInfo,
+    ClientIdentity, JoinAuthority, JoinGateway, JoinNode, JoinServer, Role, ServerIdentity,
+    TokenInfo,
 };
 use serde_json::{Value, json};
 use sha2::Digest as _;
@@ -139,14 +141,11 @@ impl Joins {
         ))
     }
 
-    async fn node(&self, request: JoinNode) -> Result<NodeIdentity, Status> {
+    async fn node(&self, request: JoinNode) -> Result<ClientIdentity, Status> {
         self.admit(&request.token, Role::Node).await?;
         let name = &request.node_name;
         let bad = |why: String| Status::bad_request(format!("node name \"{name}\": {why}"));
-        if let Some(why) = kontiki_api::meta::names::dns1123_subdomain(name)
-            .into_iter()
-            .next()
-        {
+        if let Some(why) = names::dns1123_subdomain(name).into_iter().next() {
             return Err(bad(why));
         }
         // A live node keeps its name: a token admits machines, it does not replace them.
@@ -158,13 +157,41 @@ impl Joins {
                 format!("a node \"{name}\" is alive; choose another name or stop that node first"),
             ));
         }
+        self.signed(&request.csr_pem, &Subject::node(name))
+    }
+
+    async fn gateway(&self, request: JoinGateway) -> Result<ClientIdentity, Status> {
+        self.admit(&request.token, Role::Gateway).await?;
+        let why_not = names::dns1123_subdomain(&request.name).into_iter().next();
+        if let Some(why) = why_not {
+            let name = &request.name;
+            return Err(Status::bad_request(format!(
+                "gateway name \"{name}\": {why}"
+            )));
+        }
+        for host in &request.hosts {
+            check_host(host)
+                .map_err(|why| Status::bad_request(format!("host \"{host}\": {why}")))?;
+        }
+        let subject = Subject::remote_gateway(&request.name, request.hosts);
+        self.signed(&request.csr_pem, &subject)
+    }
+
+    async fn renewed(&self, cert_der: &[u8], csr_pem: &str) -> Result<ClientIdentity, Status> {
+        let subject = Subject::of_remote_gateway(cert_der)
+            .map_err(|error| Status::bad_request(format!("{error:#}")))?;
+        self.signed(csr_pem, &subject)
+    }
+
+    /// Signs a request, and tells what whoever joins has to know.
+    fn signed(&self, csr_pem: &str, subject: &Subject) -> Result<ClientIdentity, Status> {
         let certificate_pem = self
             .authorities
             .api
-            .sign_request(&request.csr_pem, &Subject::node(name))
+            .sign_request(csr_pem, subject)
             .map_err(|error| Status::bad_request(format!("{error:#}")))?;
         let members = self.consensus.members();
-        Ok(NodeIdentity {
+        Ok(ClientIdentity {
             certificate_pem,
             ca_pem: self.authorities.api.cert_pem().to_owned(),
             server_endpoints: members
@@ -270,12 +297,43 @@ impl JoinAuthority for Joins {
         async move { self.end_token(&id).await }.boxed()
     }
 
-    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<NodeIdentity, Status>> {
+    fn join_node(&self, request: JoinNode) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
         self.node(request).boxed()
+    }
+
+    fn join_gateway(&self, request: JoinGateway) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
+        self.gateway(request).boxed()
+    }
+
+    fn renew_gateway(
+        &self,
+        cert_der: Vec<u8>,
+        csr_pem: String,
+    ) -> BoxFuture<'_, Result<ClientIdentity, Status>> {
+        async move { self.renewed(&cert_der, &csr_pem).await }.boxed()
+    }
+
+    fn is_client(&self, cert_der: &[u8]) -> bool {
+        let now_unix_ms = self.api.options().clock.unix_ms();
+        self.authorities.clients.verifies(cert_der, now_unix_ms)
     }
 
     fn join_server(&self, request: JoinServer) -> BoxFuture<'_, Result<ServerIdentity, Status>> {
         self.server(request).boxed()
+    }
+}
+
+/// A host that a gateway may serve. By the names of the Service `kubernetes` agents and pods know the replicas.
+fn check_host(host: &str) -> Result<(), String> {
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(());
+    }
+    if host == "kubernetes" || host.starts_with("kubernetes.") {
+        return Err("is a name of the replicas".to_owned());
+    }
+    match names::dns1123_subdomain(host).into_iter().next() {
+        Some(why) => Err(why),
+        None => Ok(()),
     }
 }
 
@@ -344,6 +402,22 @@ fn same(left: &str, right: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_cannot_pose_as_a_replica() {
+        for good in ["api.example.com", "localhost", "10.0.0.1", "::1", "gw-1"] {
+            assert_eq!(check_host(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "kubernetes",
+            "kubernetes.default.svc",
+            "*.example.com",
+            "",
+            "A b",
+        ] {
+            assert!(check_host(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn secrets_are_compared_whole() {
