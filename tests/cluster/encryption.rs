@@ -203,6 +203,12 @@ async fn a_secret_is_nowhere_to_be_read_and_survives_a_rotation_with_kills() {
         .stdout(Stdio::piped())
         .spawn();
     let mut rotating = Server(rotating.unwrap());
+    eventually("the rotation is asked for", || async {
+        let output = cluster.kontiki(&["encryption", "status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (status["rotation"] == 1).then_some(())
+    })
+    .await;
     let victim = cluster.leader().await % 3 + 1;
     cluster
         .signal(&format!("server-{victim}"), Signal::SIGKILL)
