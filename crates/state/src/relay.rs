@@ -153,7 +153,9 @@ mod tests {
         let relay = Relay::starting_at(10);
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);
-        let waker: Waker = Arc::new(move || drop(counter.fetch_add(1, Ordering::SeqCst)));
+        let waker: Waker = Arc::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
         let _subscription = relay.subscribe(&Interest::resource("pods"), waker);
         relay.publish(vec![event(12), event(11)], 15);
         assert_eq!(
