@@ -77,6 +77,19 @@ metadata: {name: kept, labels: {set: p}}
 data: {a: b}
 "#;
 
+const ROLES: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reconciled}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reconciled}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reconciled}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: jane}]
+"#;
+
 /// Every generator.
 const CREATE: &[Line] = &[
     line("create namespace team", &["namespace/team created"]),
@@ -210,6 +223,16 @@ const APPLY: &[Line] = &[
         &["kept created", "pruned pruned"],
     ),
     with("replace -f -", CONFIG, &["configmap/served replaced"]),
+    // Nothing differs: exit code 0.
+    with("diff -f -", CONFIG, &[]),
+    with(
+        "auth reconcile -f -",
+        ROLES,
+        &[
+            "role.rbac.authorization.k8s.io/reconciled reconciled",
+            "rolebinding.rbac.authorization.k8s.io/reconciled reconciled",
+        ],
+    ),
     line(
         "apply view-last-applied deployment/applied",
         &["kontiki-sample:v2"],
@@ -241,6 +264,17 @@ const GET: &[Line] = &[
     ),
     line("get events", &["LAST SEEN"]),
     line("events", &["LAST SEEN"]),
+    line("events --for=pod/alone", &["pod/alone"]),
+    line(
+        "get componentstatuses",
+        &["scheduler", "controller-manager", "store-", "Healthy"],
+    ),
+    line(
+        "get --raw /api/v1/namespaces/default/pods/alone/ephemeralcontainers",
+        &["\"kind\":\"Pod\""],
+    ),
+    line("cluster-info dump", &["\"kind\": \"NodeList\""]),
+    line("version -o json", &["serverVersion"]),
     line(
         "describe deployment web",
         &["StrategyType:", "NewReplicaSet:"],
@@ -300,6 +334,17 @@ const CHANGE: &[Line] = &[
         &["serviceaccount updated"],
     ),
     line("set selector service inner app=web", &["selector updated"]),
+    line(
+        "set subject rolebinding readers --user=jane",
+        &["subjects updated"],
+    ),
+    line("annotate configmap served note=before-edit", &["annotated"]),
+    line("edit configmap served", &["configmap/served edited"]),
+    line("get configmap served -o yaml", &["note: after-edit"]),
+    line(
+        "rollout status deployment/web --watch=false",
+        &["deployment"],
+    ),
     line("rollout history deployment/web", &["REVISION"]),
     line("rollout pause deployment/web", &["paused"]),
     line("rollout resume deployment/web", &["resumed"]),
@@ -308,6 +353,14 @@ const CHANGE: &[Line] = &[
     line(
         "taint nodes node-1 key=value:PreferNoSchedule",
         &["tainted"],
+    ),
+    line(
+        "taint nodes node-1 key=value:PreferNoSchedule-",
+        &["untainted"],
+    ),
+    line(
+        "wait --for=jsonpath={.data.a}=b configmap/served --timeout=10s",
+        &["condition met"],
     ),
     line("cordon node-1", &["cordoned"]),
     line("uncordon node-1", &["uncordoned"]),
@@ -442,6 +495,7 @@ const SINCE: &[(&str, u64)] = &[
     ("create poddisruptionbudget", 21),
     ("get configmap served --show-managed-fields", 21),
     ("drain", 21),
+    ("wait --for=jsonpath", 23),
     ("create token", 24),
     ("events", 26),
     ("apply --prune", 26),
@@ -507,4 +561,27 @@ async fn commands(kubectl: &Kubectl) {
         "could not find the requested resource",
     ];
     assert!(words.iter().any(|words| gone.contains(words)), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_explains_every_kind() {
+    let cluster = LocalCluster::up(1, 0);
+    let kubectl = cluster.kubectl();
+    let listed = kubectl.run(&["api-resources", "--no-headers"]).await;
+    let listed = listed.unwrap();
+    let mut n_explained = 0;
+    for resource in listed.lines() {
+        // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
+        let columns: Vec<&str> = resource.split_whitespace().collect();
+        let [name, .., version, _, kind] = columns.as_slice() else {
+            panic!("{resource}");
+        };
+        let version = format!("--api-version={version}");
+        let told = kubectl.run(&["explain", name, &version]).await;
+        let told = told.unwrap_or_else(|error| panic!("explain {name}: {error:#}"));
+        let words: Vec<&str> = told.split_whitespace().collect();
+        assert!(words.contains(kind), "{told}");
+        n_explained += 1;
+    }
+    assert!(n_explained > 50, "{n_explained}");
 }

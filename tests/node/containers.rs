@@ -111,3 +111,49 @@ async fn containers_get_their_environment_and_tell_their_end() {
     })
     .await;
 }
+
+const IN_MEMORY: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: in-memory}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: kontiki-sample:v1
+    volumeMounts: [{name: scratch, mountPath: /mnt}]
+  volumes:
+  - {name: scratch, emptyDir: {medium: Memory, sizeLimit: 3Mi}}
+"#;
+
+/// File systems that are mounted for volumes of this name.
+fn mounted(name: &str) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let ends = format!("/volumes/{name} ");
+    let lines = table.lines().filter(|line| line.contains(&ends));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_in_memory_has_its_size_and_goes_with_its_pod() {
+    let cluster = LocalCluster::up(1, 1);
+    let kubectl = cluster.kubectl();
+    // A name of this run's own: other tests' pods have volumes too.
+    let name = format!("scratch-{}", std::process::id());
+    let manifest = IN_MEMORY.replace("scratch", &name);
+    kubectl.apply(&manifest).await.unwrap();
+    eventually("the pod runs", || async {
+        let pod = pod(&cluster, "in-memory").await?;
+        (pod["status"]["phase"] == "Running").then_some(())
+    })
+    .await;
+    let volumes = mounted(&name);
+    assert_eq!(volumes.len(), 1, "{volumes:?}");
+    assert!(volumes[0].starts_with("tmpfs ") && volumes[0].contains("size=3072k"));
+
+    kubectl.run(&["delete", "pod", "in-memory"]).await.unwrap();
+    eventually("nothing is mounted any more", || async {
+        mounted(&name).is_empty().then_some(())
+    })
+    .await;
+}

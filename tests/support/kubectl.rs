@@ -27,6 +27,8 @@ impl Kubectl {
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .args(args)
+            // What `edit` opens.
+            .env("KUBE_EDITOR", "sed -i s/before-edit/after-edit/")
             .kill_on_drop(true);
         command
     }

@@ -1,9 +1,11 @@
 //! From a pod's spec to what the runtime needs: pure translations and the files of volumes.
 
 pub mod container;
+pub mod empty_dir;
 pub mod env;
 pub mod fields;
 pub mod files;
+pub mod folder;
 pub mod volumes;
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::mirror::Touched;
 use crate::node::Node;
+use crate::pod::folder as pod_folder;
 use crate::worker::Worker;
 use crate::worker::mailbox::Mailbox;
 
@@ -140,7 +141,7 @@ impl Pods {
         for entry in entries.into_iter().flatten().flatten() {
             let uid = entry.file_name().to_string_lossy().into_owned();
             if !workers.contains_key(&uid)
-                && let Err(error) = std::fs::remove_dir_all(entry.path())
+                && let Err(error) = pod_folder::remove(&entry.path())
             {
                 tracing::warn!(%error, pod = uid, "a pod's folder stays behind");
             }
@@ -214,8 +215,8 @@ pub async fn remove_everything(node: &Node) -> Result<(), RuntimeError> {
         }
     }
     let folder = node.data_dir.join("pods");
-    if node.writes_files && folder.exists() {
-        let removed = std::fs::remove_dir_all(&folder);
+    if node.writes_files {
+        let removed = pod_folder::remove(&folder);
         removed.map_err(|error| RuntimeError::Refused(error.to_string()))?;
     }
     Ok(())

@@ -14,6 +14,7 @@ mod ast;
 mod authorizer;
 mod budget;
 mod check;
+mod cost;
 mod error;
 mod eval;
 mod formats;
@@ -29,6 +30,7 @@ mod value;
 
 pub use authorizer::{Authorizer, Authz, Check, Decision};
 pub use budget::{Budget, MATCH_CONDITIONS_UNITS, PER_CALL_UNITS, TOTAL_UNITS};
+pub use cost::{Below, Extent};
 pub use error::{CompileError, EvalError, Fault};
 pub use formats::Format;
 pub use program::{Environment, Program, Variables};

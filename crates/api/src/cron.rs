@@ -93,7 +93,7 @@ impl Schedule {
         let second = unix_ms / 1000;
         match &self.inner {
             Inner::Never => None,
-            Inner::Every(period_ms) => Some(second * 1000 + period_ms),
+            Inner::Every(period_ms) => (second * 1000).checked_add(*period_ms),
             Inner::Cron(cron) => {
                 let start: DateTime<Tz> = self
                     .tz
@@ -236,6 +236,9 @@ fn parse_number(text: &str) -> Result<u32, String> {
     })
 }
 
+/// Longest period: what Go's durations hold, 292 years.
+const MAX_EVERY_MS: f64 = 9_223_372_036_854.0;
+
 /// `@every 1h30m`, in Go's notation of durations; never shorter than a second.
 fn parse_every(descriptor: &str) -> Result<Inner, String> {
     let Some(text) = descriptor.strip_prefix("@every ") else {
@@ -268,7 +271,7 @@ fn parse_every(descriptor: &str) -> Result<Inner, String> {
             };
         rest = &rest[letters..];
     }
-    if text.is_empty() || !total_ms.is_finite() {
+    if text.is_empty() || total_ms.is_nan() || total_ms > MAX_EVERY_MS {
         return Err(failed("invalid duration"));
     }
     Ok(Inner::Every(((total_ms / 1000.0) as u64).max(1) * 1000))

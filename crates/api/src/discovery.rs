@@ -18,10 +18,13 @@ pub const VERBS: &[&str] = &[
     "watch",
 ];
 
-/// What may be done with a kind's objects. Reviews are asked only; a namespace's deletion is a process of its own: never in bulk, as upstream.
+/// What may be done with a kind's objects. Reviews are created only; a namespace's deletion is a process of its own: never in bulk, as upstream.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
     if kind.review().is_some() {
         return vec!["create"];
+    }
+    if kind.is_observed() {
+        return vec!["get", "list"];
     }
     let in_bulk = !(kind.group().is_empty() && kind.plural() == "namespaces");
     VERBS
@@ -166,9 +169,12 @@ pub fn subresource_kind(kind: &Kind, subresource: Subresource) -> (&str, &str, &
         Subresource::Eviction => ("policy", "v1", "Eviction"),
         Subresource::Binding => ("", "v1", "Binding"),
         Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
-        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
-            (kind.group(), kind.version(), kind.kind())
-        }
+        Subresource::Status
+        | Subresource::Log
+        | Subresource::Finalize
+        | Subresource::Approval
+        | Subresource::EphemeralContainers
+        | Subresource::Resize => (kind.group(), kind.version(), kind.kind()),
     }
 }
 

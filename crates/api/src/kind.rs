@@ -62,11 +62,15 @@ pub enum Subresource {
     Approval,
     /// `token` (service accounts, authentication.k8s.io/v1 TokenRequest).
     Token,
+    /// `ephemeralcontainers` (pods).
+    EphemeralContainers,
+    /// `resize` (pods).
+    Resize,
 }
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
@@ -75,6 +79,8 @@ impl Subresource {
         Self::Finalize,
         Self::Approval,
         Self::Token,
+        Self::EphemeralContainers,
+        Self::Resize,
     ];
 
     /// The last segment of its URL.
@@ -88,6 +94,8 @@ impl Subresource {
             Self::Finalize => "finalize",
             Self::Approval => "approval",
             Self::Token => "token",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
         }
     }
 
@@ -101,7 +109,11 @@ impl Subresource {
     /// Verbs served, as discovery lists them.
     pub const fn verbs(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Scale | Self::Approval => &["get", "patch", "update"],
+            Self::Status
+            | Self::Scale
+            | Self::Approval
+            | Self::EphemeralContainers
+            | Self::Resize => &["get", "patch", "update"],
             Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
@@ -109,7 +121,7 @@ impl Subresource {
     }
 }
 
-/// A question that is asked by a create, answered at once and never stored.
+/// What is created to be answered or done at once, and never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Review {
     /// Whose token is this?
@@ -124,6 +136,8 @@ pub enum Review {
     SelfAccess,
     /// What may I do in this namespace?
     SelfRules,
+    /// This pod runs on that node.
+    Binding,
 }
 
 /// A column of `kubectl get`.
@@ -305,6 +319,15 @@ impl Kind {
         (self.hooks().prepare_approval)(new, old);
     }
 
+    /// Before an update of a part of the spec that has a subresource of its own: all else (but managed fields) keeps its
+    /// old value.
+    pub fn prepare_part(&self, part: Subresource, new: &mut Value, old: &Value) {
+        meta::prepare_part(new, old, |kept, sent| {
+            (self.hooks().prepare_part)(part, kept, sent);
+        });
+        self.count_generation(new, old);
+    }
+
     /// Before an update of the finalize subresource: all but `spec.finalizers` keeps its old value.
     pub fn prepare_finalize(&self, new: &mut Value, old: &Value) {
         meta::prepare_finalize(new, old);
@@ -344,6 +367,13 @@ impl Kind {
             Self::BuiltIn(kind) => errors.extend((kind.hooks.validate_status)(new, old)),
             Self::Custom(kind) => errors.extend(kind.validate(new, Some(old))),
         }
+        errors
+    }
+
+    /// All broken rules of an update of a part of the spec, metadata included.
+    pub fn validate_part(&self, part: Subresource, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = meta::validate_update(new, old);
+        errors.extend((self.hooks().validate_part)(part, new, old));
         errors
     }
 

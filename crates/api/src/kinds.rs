@@ -12,9 +12,11 @@ use crate::schema::Schema;
 pub use crate::kind::{BuiltIn, Column, Conversion, Gvk, Hooks, Kind, Review, Subresource};
 
 pub mod api_service;
+pub mod binding;
 pub mod certificate_signing_request;
 pub mod cluster_role;
 pub mod cluster_role_binding;
+pub mod component_status;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
@@ -79,6 +81,8 @@ pub mod volume_attributes_class;
 /// All kinds in all served versions, in the order of discovery: groups as upstream lists them, the preferred version of
 /// a group first.
 pub static KINDS: &[&Kind] = &[
+    &binding::KIND,
+    &component_status::KIND,
     &config_map::KIND,
     &endpoints::KIND,
     &event::KIND,

@@ -35,6 +35,7 @@ pub mod scale;
 pub mod scheduling;
 pub mod schema;
 pub mod selector;
+pub mod semver;
 pub mod stored;
 pub mod table;
 pub mod time;

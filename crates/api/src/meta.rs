@@ -240,6 +240,14 @@ pub fn prepare_status(new: &mut Value, old: &Value, metadata: StatusMetadata) {
     *new = merged;
 }
 
+/// Keeps all but managed fields, the preconditions and what `take(kept, sent)` takes over of `new` as they are in `old`.
+pub fn prepare_part(new: &mut Value, old: &Value, take: impl FnOnce(&mut Value, &mut Value)) {
+    let mut merged = old.clone();
+    take(&mut merged, new);
+    take_identity(&mut merged, new);
+    *new = merged;
+}
+
 /// What is compared with the stored object, and what the server itself wrote.
 fn take_identity(merged: &mut Value, sent: &mut Value) {
     let metadata = metadata_mut(merged);

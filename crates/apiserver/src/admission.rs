@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::authz::forbidden_because;
-use crate::options::{Context, Target};
+use crate::options::{Context, DeleteOptions, Target, WriteOptions};
 use crate::server::ApiServer;
 
 mod certificates;
@@ -30,6 +30,7 @@ mod kind_hooks;
 mod limit_ranger;
 mod matching;
 mod pod_security;
+mod pod_topology_labels;
 mod policies;
 pub(crate) mod resource_quota;
 mod review;
@@ -47,6 +48,7 @@ static PLUGINS: &[&dyn Plugin] = &[
     &certificates::Approval,
     &certificates::Signing,
     &external_ips::DenyServiceExternalIps,
+    &pod_topology_labels::PodTopologyLabels,
     &webhooks::Mutating,
     &policies::Policies,
     &webhooks::Validating,
@@ -91,6 +93,21 @@ pub(crate) struct Request<'a> {
     pub(crate) old: Option<&'a Value>,
     /// Nothing will be written, hence nothing may have an effect elsewhere.
     pub(crate) dry_run: bool,
+    /// What the client sent as options, for reviews; none of controllers and streams.
+    pub(crate) options: Option<Sent<'a>>,
+}
+
+/// The options of a request, whatever its verb. A patch's are those of what it does: of a create or of an update.
+#[derive(Clone, Copy)]
+pub(crate) enum Sent<'a> {
+    Write(&'a WriteOptions),
+    Delete(&'a DeleteOptions),
+}
+
+impl<'a> From<&'a WriteOptions> for Sent<'a> {
+    fn from(options: &'a WriteOptions) -> Self {
+        Self::Write(options)
+    }
 }
 
 /// What plugins bring about besides a changed object.
@@ -162,7 +179,7 @@ impl Request<'_> {
         self.mutate_by_plugins(new, effects).await
     }
 
-    async fn mutate_by_plugins(
+    pub(crate) async fn mutate_by_plugins(
         &self,
         new: &mut Value,
         effects: &mut Effects,
@@ -193,7 +210,7 @@ impl Request<'_> {
         self.validate_by_plugins(new, effects).await
     }
 
-    async fn validate_by_plugins(
+    pub(crate) async fn validate_by_plugins(
         &self,
         new: Option<&Value>,
         effects: &mut Effects,
@@ -204,6 +221,13 @@ impl Request<'_> {
             admitted.inspect_err(|why| noted(*plugin, why))?;
         }
         Ok(())
+    }
+
+    /// The whole of a request that stores nothing itself; answers the warnings.
+    async fn admit_at_once(&self, body: &mut Value) -> Result<Vec<String>, Status> {
+        let mut effects = Effects::of_request(self);
+        self.admit(body, &mut effects).await?;
+        Ok(effects.warnings)
     }
 
     /// Both phases at once, for what has no strategy in between.
@@ -283,7 +307,7 @@ impl ApiServer {
         context: &Context,
         target: &Target,
         body: &mut Value,
-        dry_run: bool,
+        options: &WriteOptions,
     ) -> Result<Vec<String>, Status> {
         let request = Request {
             server: self,
@@ -291,10 +315,31 @@ impl ApiServer {
             target,
             operation: Operation::Create,
             old: None,
-            dry_run,
+            dry_run: options.dry_run,
+            options: Some(options.into()),
         };
-        let mut effects = Effects::of_request(&request);
-        request.admit(body, &mut effects).await?;
-        Ok(effects.warnings)
+        request.admit_at_once(body).await
+    }
+
+    /// Admission of a stream into a pod, a node or a service: `options` is the object that says what is asked for, as
+    /// upstream's (`v1` `PodExecOptions`, `PodAttachOptions`, `PodPortForwardOptions`, `PodProxyOptions`,
+    /// `NodeProxyOptions`, `ServiceProxyOptions`, with its `apiVersion` and `kind`). Webhooks may change it. Comes after
+    /// authorization and before anything reaches a node. Answers the warnings.
+    pub async fn admit_connect(
+        &self,
+        context: &Context,
+        target: &Target,
+        options: &mut Value,
+    ) -> Result<Vec<String>, Status> {
+        let request = Request {
+            server: self,
+            context,
+            target,
+            operation: Operation::Connect,
+            old: None,
+            dry_run: false,
+            options: None,
+        };
+        request.admit_at_once(options).await
     }
 }

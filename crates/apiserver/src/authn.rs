@@ -109,6 +109,18 @@ impl ApiServer {
         Ok(authenticated(user))
     }
 
+    /// The same, looked at once more behind a read barrier: an account, or the pod that its token is bound to, may be
+    /// unknown to a replica that lags. Only a token of our own making is worth the wait.
+    pub async fn authenticate_surely(&self, credentials: Credentials<'_>) -> Result<User, Status> {
+        let first = self.authenticate(credentials);
+        let bearer = credentials.bearer.map(str::trim);
+        let may_lag = || bearer.is_some_and(|token| self.is_signed_here(token));
+        if first.is_err() && may_lag() && self.is_up_to_date(&User::default()).await {
+            return self.authenticate(credentials);
+        }
+        first
+    }
+
     /// Whose token it is, and for which of the wanted audiences it is good.
     pub(crate) fn user_of_token(
         &self,

@@ -1,7 +1,8 @@
 //! Who may do what: superusers everything, nodes what their pods need (`node`), everybody what roles grant (`rbac`).
 //!
-//! A decision reads the local store only: as upstream, a grant that another replica just committed may be unknown here
-//! for as long as this replica lags. What of an object one may write is `content`'s to say.
+//! A decision reads the local store. A grant that another replica just committed may be unknown here for as long as this
+//! replica lags: a request is refused only after a second look, behind a read barrier, which all waiting readers share.
+//! What of an object one may write is `content`'s to say.
 
 pub(crate) mod content;
 mod escalation;
@@ -12,10 +13,12 @@ pub(crate) mod rbac;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kontiki_api::rbac::Ask;
 use kontiki_api::selector::FieldSelector;
 use kontiki_base::status::{Details, Reason, Status, qualified};
+use tokio::time::timeout;
 
 use crate::audit::About;
 use crate::options::{Context, Target, User};
@@ -26,6 +29,10 @@ pub(crate) use index::Policies;
 
 /// Members may do everything, whatever roles there are.
 pub(crate) const MASTERS: &str = "system:masters";
+/// Who has shown no credentials.
+const STRANGERS: &str = "system:unauthenticated";
+/// Longest wait before a refusal: without a quorum the local answer stands.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// Keys of the audit log.
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
@@ -115,7 +122,7 @@ impl<'a> Attributes<'a> {
 
 impl ApiServer {
     /// Refuses what the user may not do, in upstream's words.
-    pub(crate) fn authorize(
+    pub(crate) async fn authorize(
         &self,
         context: &Context,
         verb: &str,
@@ -126,10 +133,11 @@ impl ApiServer {
             &Attributes::new(&context.user, verb, target),
             Some(target),
         )
+        .await
     }
 
     /// The same of a verb on a collection: a selector of one name makes it a request for that object, as upstream.
-    pub(crate) fn authorize_selection(
+    pub(crate) async fn authorize_selection(
         &self,
         context: &Context,
         verb: &str,
@@ -146,11 +154,16 @@ impl ApiServer {
         {
             attributes.ask.name = name;
         }
-        self.require(context, &attributes, Some(target))
+        self.require(context, &attributes, Some(target)).await
     }
 
     /// Refuses a path that is no resource's unless the user may use it; `verb` is the HTTP method in lower case.
-    pub fn authorize_path(&self, context: &Context, verb: &str, path: &str) -> Result<(), Status> {
+    pub async fn authorize_path(
+        &self,
+        context: &Context,
+        verb: &str,
+        path: &str,
+    ) -> Result<(), Status> {
         let attributes = Attributes {
             user: &context.user,
             namespace: "",
@@ -161,11 +174,11 @@ impl ApiServer {
             },
             node_name: None,
         };
-        self.require(context, &attributes, None)
+        self.require(context, &attributes, None).await
     }
 
     /// Decides and notes the decision for the audit log.
-    pub(crate) fn require(
+    pub(crate) async fn require(
         &self,
         context: &Context,
         attributes: &Attributes<'_>,
@@ -179,7 +192,11 @@ impl ApiServer {
             context.audit.annotate(DECISION, || decision.to_owned());
             context.audit.annotate(REASON, || reason.to_string());
         };
-        match self.decide(attributes) {
+        let mut decision = self.decide(attributes);
+        if !decision.is_allowed() && self.is_up_to_date(&context.user).await {
+            decision = self.decide(attributes);
+        }
+        match decision {
             Decision::Allow(why) => {
                 note("allow", &why);
                 Ok(())
@@ -189,6 +206,15 @@ impl ApiServer {
                 Err(forbidden(attributes, &reason))
             }
         }
+    }
+
+    /// Waits until this replica knows all that was acknowledged before; false when it can't. Strangers are not waited for.
+    pub(crate) async fn is_up_to_date(&self, user: &User) -> bool {
+        if user.is_in(STRANGERS) {
+            return false;
+        }
+        let barrier = self.backend().read_barrier();
+        matches!(timeout(SECOND_LOOK, barrier).await, Ok(Ok(())))
     }
 
     /// The same of a part of a request, which has no record of its own.

@@ -1,12 +1,17 @@
 //! A request body as a JSON tree, with what the tree can't say: fields that came twice.
 
 use std::cell::RefCell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use kontiki_base::limits;
 use kontiki_base::status::{Reason, Status};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+/// Fields that came twice are told up to this many (upstream's decoder gives up counting there too).
+const MAX_DUPLICATES: usize = 100;
+/// And each by so many bytes of its path: what is told must not be larger than what was sent.
+const DUPLICATE_BYTES: usize = 1024;
 
 /// A decoded request body.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -81,6 +86,37 @@ impl fmt::Display for Place<'_> {
             Step::Field(name) if self.parent.is_some() => write!(f, ".{name}"),
             Step::Field(name) => f.write_str(name),
         }
+    }
+}
+
+impl Place<'_> {
+    /// Adds the path of a field that came twice, once, within the limits.
+    fn report(&self, duplicates: &mut Vec<String>) {
+        if duplicates.len() >= MAX_DUPLICATES {
+            return;
+        }
+        let mut path = Shortened(String::new());
+        // It fails where the path is cut.
+        let _ = write!(path, "{self}");
+        if !duplicates.contains(&path.0) {
+            duplicates.push(path.0);
+        }
+    }
+}
+
+/// The beginning of what is written.
+struct Shortened(String);
+
+impl fmt::Write for Shortened {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = DUPLICATE_BYTES.saturating_sub(self.0.len());
+        let kept = text.floor_char_boundary(room);
+        self.0.push_str(&text[..kept]);
+        if kept < text.len() {
+            self.0.push_str("...");
+            return Err(fmt::Error);
+        }
+        Ok(())
     }
 }
 
@@ -180,7 +216,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
                 duplicates: self.duplicates,
             })?;
             if fields.contains_key(&name) {
-                self.duplicates.borrow_mut().push(place.to_string());
+                place.report(&mut self.duplicates.borrow_mut());
             }
             fields.insert(name, value);
         }
@@ -200,6 +236,24 @@ mod tests {
         let expected = json!({"spec": {"c": [{"a": 2}], "r": 2}, "x": 1.5, "n": null});
         assert_eq!(body.value, expected);
         assert_eq!(body.duplicates, ["spec.c[0].a", "spec.r"]);
+    }
+
+    #[test]
+    fn duplicates_are_told_within_limits() {
+        let many = format!("{{{}\"a\":1}}", "\"a\":1,".repeat(1000));
+        assert_eq!(Body::from_json(many.as_bytes()).unwrap().duplicates, ["a"]);
+        let fields: String = (0..1000)
+            .map(|n| format!("\"f{n}\":1,\"f{n}\":2,"))
+            .collect();
+        let body = Body::from_json(format!("{{{fields}\"a\":1}}").as_bytes()).unwrap();
+        assert_eq!(body.duplicates.len(), MAX_DUPLICATES);
+        let parent = "p".repeat(1 << 20);
+        let long = format!("{{\"{parent}\":{{\"a\":1,\"a\":2}}}}");
+        let body = Body::from_json(long.as_bytes()).unwrap();
+        assert_eq!(
+            body.duplicates,
+            [format!("{}...", &parent[..DUPLICATE_BYTES])]
+        );
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) fn report(
         FieldValidation::Strict if !strict.is_empty() => {
             return Err(format!("strict decoding error: {}", strict.join(", ")));
         }
-        FieldValidation::Warn => warnings.extend(strict),
+        FieldValidation::Warn | FieldValidation::Unsaid => warnings.extend(strict),
         _ => {}
     }
     Ok(())

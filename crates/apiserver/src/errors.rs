@@ -187,6 +187,19 @@ pub(crate) fn undefined(found: &OpResult) -> Status {
     }
 }
 
+/// 405 where the resource is there and the verb is not for it.
+pub(crate) fn not_supported(kind: &Kind, verb: &str) -> Status {
+    let message = format!(
+        "{verb} is not supported on resources of kind {:?}",
+        &**kind.resource()
+    );
+    Status::new(Reason::MethodNotAllowed, message).with_details(Details {
+        group: kind.group().into(),
+        kind: kind.plural().into(),
+        ..Details::default()
+    })
+}
+
 pub(crate) fn already_exists(kind: &Kind, name: &str) -> Status {
     Status::already_exists(kind.group(), kind.plural(), name)
 }

@@ -54,7 +54,7 @@ pub struct Feed {
 impl ApiServer {
     /// Begins a feed of a kind.
     pub async fn feed(&self, kind: &Kind, start: Start) -> Result<Feed, Status> {
-        let place = Place::claim(&self.0.n_watches)?;
+        let place = Place::claim(&self.0.watches, None)?;
         let resource = Arc::clone(kind.resource());
         let woken = Arc::new(Notify::new());
         let waker = Arc::clone(&woken);

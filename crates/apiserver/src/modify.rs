@@ -14,7 +14,7 @@ use kontiki_state::{Object, Op, OpResult, Precondition};
 use serde_json::Value;
 
 use crate::errors::{MODIFIED, conflict, not_found};
-use crate::options::{Answer, Context, Target};
+use crate::options::{Answer, Context, Target, WriteOptions};
 use crate::revision;
 use crate::server::ApiServer;
 use crate::verbs::update::Admitted;
@@ -84,7 +84,7 @@ impl ApiServer {
         &self,
         context: &Context,
         target: &Target,
-        dry_run: bool,
+        options: &WriteOptions,
         mut change: impl FnMut(&Value, &Object) -> Result<Change<'w>, Status>,
     ) -> Result<Modified, Status> {
         for _ in 0..limits::UPDATE_RETRIES {
@@ -98,7 +98,7 @@ impl ApiServer {
                 warnings,
                 _turn,
             } = self
-                .admit_change(context, target, dry_run, &old, change)
+                .admit_change(context, target, options, &old, change)
                 .await?;
             metadata_mut(&mut value)
                 .insert("resourceVersion".into(), object.revision.to_string().into());
@@ -112,7 +112,7 @@ impl ApiServer {
             let is_gone = is_finished(&value);
             let value = self.storage_form(&target.kind, value).await?;
             let draft = Draft::new(&target.kind, value)?;
-            if dry_run {
+            if options.dry_run {
                 return Ok(Modified {
                     answer: draft.rendered(Some(object.revision)),
                     warnings,

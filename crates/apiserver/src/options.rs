@@ -104,8 +104,10 @@ pub struct WatchOptions {
 pub enum FieldValidation {
     /// Drop them silently.
     Ignore,
-    /// Drop them and warn.
+    /// Nothing was said: as `Warn`.
     #[default]
+    Unsaid,
+    /// Drop them and warn.
     Warn,
     /// Refuse the request.
     Strict,
@@ -115,13 +117,24 @@ impl FieldValidation {
     /// Parses the query parameter.
     pub fn parse(text: &str) -> Result<Self, Status> {
         match text {
-            "" | "Warn" => Ok(Self::Warn),
+            "" => Ok(Self::Unsaid),
+            "Warn" => Ok(Self::Warn),
             "Ignore" => Ok(Self::Ignore),
             "Strict" => Ok(Self::Strict),
             other => Err(Status::bad_request(format!(
                 "fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \
                  \"Strict\", \"Warn\""
             ))),
+        }
+    }
+
+    /// As it was sent, if it was.
+    pub(crate) const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Ignore => Some("Ignore"),
+            Self::Unsaid => None,
+            Self::Warn => Some("Warn"),
+            Self::Strict => Some("Strict"),
         }
     }
 }
@@ -171,6 +184,8 @@ pub struct DeleteOptions {
     pub grace_period_seconds: Option<i64>,
     /// What becomes of dependents; none for the kind's default.
     pub propagation: Option<Propagation>,
+    /// The older way to say so, when it was taken; `propagation` says the same.
+    pub orphan_dependents: Option<bool>,
     /// Refuse unless the uid is this.
     pub uid: Option<String>,
     /// Refuse unless the resourceVersion is this.
@@ -302,6 +317,7 @@ impl DeleteOptions {
                 Propagation::Background
             };
             self.propagation = Some(policy);
+            self.orphan_dependents = Some(orphan);
         }
         let preconditions = &body["preconditions"];
         if let Some(uid) = preconditions["uid"].as_str() {
@@ -321,6 +337,15 @@ impl DeleteOptions {
 }
 
 impl Propagation {
+    /// As `propagationPolicy` spells it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Orphan => "Orphan",
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+        }
+    }
+
     /// Parses `propagationPolicy`.
     pub fn parse(text: &str) -> Result<Self, Status> {
         match text {

@@ -7,18 +7,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use futures::future::BoxFuture;
 use kontiki_api::Kind;
 use kontiki_base::status::Status;
 use kontiki_state::{Relay, Revision};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::authn::PeerCert;
 use crate::feed::{Feed, Start};
 use crate::options::{Target, WatchOptions};
-use crate::verbs::watch::{WatchStream, follow_relay};
+use crate::verbs::watch::{self, WatchStream, follow_relay};
 
 /// Group of gateways: a certificate of it, and nothing else, opens what is only for them.
 pub use kontiki_api::kinds::certificate_signing_request::GATEWAYS;
@@ -56,7 +56,7 @@ pub trait Replicas: Send + Sync + 'static {
 
 /// The watches of a gateway.
 #[derive(Debug, Clone, Default)]
-pub struct Watches(Arc<AtomicUsize>);
+pub struct Watches(Arc<Mutex<watch::Watches>>);
 
 impl Watches {
     /// Goes on with a watch that a replica began, after `from`.

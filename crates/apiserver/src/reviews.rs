@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::decode::{decode, match_namespace};
+use crate::errors::not_supported;
 use crate::options::{Answer, Context, Target, User, WriteOptions, Written};
 use crate::server::ApiServer;
 
@@ -32,6 +33,8 @@ impl ApiServer {
             Review::LocalAccess => self.local_access_review(target, &object)?,
             Review::SelfAccess => self.self_access_review(context, target, &object)?,
             Review::SelfRules => self.self_rules_review(context, &object)?,
+            // It does something, elsewhere.
+            Review::Binding => return Err(not_supported(&target.kind, "create")),
         };
         object["status"] = status;
         object["metadata"]["creationTimestamp"] = Value::Null;

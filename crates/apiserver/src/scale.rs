@@ -1,18 +1,23 @@
 //! The scale subresource: a Scale made of a workload, and a workload changed by a Scale.
 
 use kontiki_api::Kind;
+use kontiki_api::field_error::invalid_status;
+use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
 use kontiki_state::Object;
 use serde_json::Value;
 
+use crate::admission::{Effects, Request};
 use crate::body::Body;
+use crate::decode::recheck;
 use crate::modify::{Change, Modified};
 use crate::options::{Answer, Context, PatchType, Target, WriteOptions, Written};
 use crate::patch::{json, merge};
 use crate::server::ApiServer;
 use crate::verbs::patch::pins;
-use crate::verbs::update::deduplicated;
+use crate::verbs::update::{Admitted, deduplicated};
+use crate::versions;
 use crate::write::{field_manager, written};
 
 fn scale_of(kind: &Kind, object: &Value) -> Result<Value, Status> {
@@ -73,36 +78,62 @@ impl ApiServer {
         change: impl Fn(&Value) -> Result<Value, Status>,
     ) -> Result<Written, Status> {
         let (manager, now) = (field_manager(context, options)?, self.now_text());
-        let workload = Target {
-            subresource: None,
-            ..target.clone()
-        };
         let Modified { answer, warnings } = self
-            .modify(context, &workload, options.dry_run, |old, _| {
-                let scale = change(&scale_of(&target.kind, old)?)?;
-                let mut new = old.clone();
-                target
-                    .kind
-                    .apply_scale(&mut new, &scale)
-                    .map_err(|errors| {
-                        let name = &target.name;
-                        kontiki_api::field_error::invalid_status(
-                            "autoscaling",
-                            "Scale",
-                            name,
-                            &errors,
-                        )
-                    })?;
+            .modify(context, target, options, |old, _| {
                 Ok(Change {
                     writer: Some(self.writer(target, &manager, &now)),
                     is_pinned,
-                    ..Change::to(new)
+                    ..Change::to(change(&scale_of(&target.kind, old)?)?)
                 })
             })
             .await?;
         let answer = self.shown_answer(&target.kind, answer).await?;
         let scale = scale_of(&target.kind, &answer.value())?;
         Ok(written(Answer::Rendered(scale), deduplicated(warnings)))
+    }
+
+    /// The road of a Scale into its workload: admission judges the Scale, the workload's own rules what comes of it.
+    pub(crate) async fn admit_scale(
+        &self,
+        request: &Request<'_>,
+        old: &Value,
+        mut scale: Value,
+        writer: Option<Writer<'_>>,
+    ) -> Result<Admitted, Status> {
+        let (target, kind) = (request.target, &request.target.kind);
+        let old_scale = scale_of(kind, old)?;
+        let request = Request {
+            old: Some(&old_scale),
+            ..*request
+        };
+        let mut effects = Effects::of_request(&request);
+        request.mutate_by_plugins(&mut scale, &mut effects).await?;
+        check_scale(target, &scale)?;
+        let mut new = old.clone();
+        let applied = kind.apply_scale(&mut new, &scale);
+        applied.map_err(|errors| invalid_status("autoscaling", "Scale", &target.name, &errors))?;
+        if let Some(writer) = writer {
+            writer.update(Some(&versions::tree(kind, old)), &mut new);
+        }
+        kind.to_stored(&mut new);
+        recheck(kind, &mut new)?;
+        kind.prepare_update(&mut new, old);
+        let errors = kind.validate(&new, Some(old));
+        if !errors.is_empty() {
+            return Err(kind.invalid(&new, &errors));
+        }
+        let mut warnings = kind.warnings(&new, Some(old));
+        let scale = scale_of(kind, &new)?;
+        request
+            .validate_by_plugins(Some(&scale), &mut effects)
+            .await?;
+        warnings.append(&mut effects.warnings);
+        Ok(Admitted {
+            value: new,
+            ops: effects.ops,
+            warnings,
+            _turn: effects.turn,
+        })
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use kontiki_base::clock::{SharedClock, SystemClock};
 use kontiki_base::limits::REQUESTS_IN_FLIGHT;
 use kontiki_base::random::{Random, SystemRandom};
 use kontiki_state::{Op, Store};
+use parking_lot::Mutex;
 
 use crate::admission::resource_quota::Turns;
 use crate::aggregation::Aggregation;
@@ -16,12 +16,14 @@ use crate::audit::Auditor;
 use crate::authn::Tokens;
 use crate::authz::Policies;
 use crate::backend::Backend;
+use crate::components::{Components, NoComponents};
 use crate::fairness::Fairness;
 use crate::history::History;
 use crate::kinds::Served;
 use crate::outbound::{OutboundOptions, Pool};
 use crate::service_accounts::TokenIssuer;
 use crate::tunnel::{NoNodes, NodeLiveness, NodeTunnel};
+use crate::verbs::watch::Watches;
 
 /// What a server is made with.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub struct Options {
     pub node_tunnel: Arc<dyn NodeTunnel>,
     /// When nodes were last heard of.
     pub liveness: Arc<dyn NodeLiveness>,
+    /// The parts of the control plane, for who asks how they fare.
+    pub components: Arc<dyn Components>,
     /// The way to webhooks and aggregated API servers.
     pub outbound: OutboundOptions,
     /// Time.
@@ -59,6 +63,7 @@ impl Default for Options {
             issuer: Arc::new(TokenIssuer::ephemeral()),
             node_tunnel: Arc::new(NoNodes),
             liveness: Arc::new(NoNodes),
+            components: Arc::new(NoComponents),
             outbound: OutboundOptions::default(),
             clock: SystemClock::shared(),
             random: Arc::new(SystemRandom),
@@ -84,8 +89,8 @@ pub(crate) struct Inner {
     pub(crate) outbound: Arc<Pool>,
     /// Snapshots of lists that have further pages.
     pub(crate) history: History,
-    /// Watches open on this replica, against `limits::WATCHES`.
-    pub(crate) n_watches: Arc<AtomicUsize>,
+    /// Watches open on this replica.
+    pub(crate) watches: Arc<Mutex<Watches>>,
     /// The seats of requests; made when the first is taken.
     pub(crate) fairness: OnceLock<Arc<Fairness>>,
     /// Who of this replica counts against a namespace's quotas next.
@@ -112,7 +117,7 @@ impl ApiServer {
             served,
             outbound: Arc::default(),
             history: History::default(),
-            n_watches: Arc::default(),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::default(),
             charged: Vec::new(),
@@ -129,7 +134,7 @@ impl ApiServer {
             aggregation: Arc::clone(&self.0.aggregation),
             outbound: self.0.outbound.clone(),
             history: History::default(),
-            n_watches: Arc::default(),
+            watches: Arc::default(),
             fairness: OnceLock::new(),
             quota_turns: Arc::clone(&self.0.quota_turns),
             charged,

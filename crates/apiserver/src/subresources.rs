@@ -2,11 +2,14 @@
 
 mod eviction;
 
+use kontiki_api::field_error::invalid_status;
+use kontiki_api::kinds::{binding, pod};
 use kontiki_api::meta::{Meta, metadata_mut};
-use kontiki_base::status::{Cause, Details, Reason, Status};
+use kontiki_base::status::{Details, Reason, Status};
 use serde_json::{Value, json};
 
 use crate::body::Body;
+use crate::decode::decode;
 use crate::errors::conflict;
 use crate::modify::Change;
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
@@ -14,6 +17,24 @@ use crate::server::ApiServer;
 use crate::verbs::delete::success;
 
 impl ApiServer {
+    /// Gives the pod of a Binding's name its node (`bindings`).
+    pub(crate) async fn bind_by_name(
+        &self,
+        context: &Context,
+        target: &Target,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let name = Meta::of(&body.value).name().to_owned();
+        if name.is_empty() {
+            return Err(Status::bad_request(
+                "name must be provided for the Binding: it is the pod's",
+            ));
+        }
+        let pod = Target::object(&pod::KIND, target.namespace.as_str(), name);
+        self.bind_pod(context, target, &pod, body, options).await
+    }
+
     /// Gives a pod its node; only once.
     pub(crate) async fn bind(
         &self,
@@ -22,25 +43,37 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let mut binding = body.value;
-        expect_kind(&binding, "Binding", &["v1"])?;
-        check_name(target, &binding, "Binding")?;
-        let node = binding
-            .pointer("/target/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        check_binding(target, &binding, node)?;
-        let warnings = self
-            .admit_action(context, target, &mut binding, options.dry_run)
-            .await?;
-        let node = binding["target"]["name"].as_str().unwrap_or_default();
-        let now = self.now_text();
         let pod = Target {
             subresource: None,
             ..target.clone()
         };
-        self.modify(context, &pod, options.dry_run, |old, _| {
-            check_bindable(target, &binding, old)?;
+        self.bind_pod(context, target, &pod, body, options).await
+    }
+
+    async fn bind_pod(
+        &self,
+        context: &Context,
+        target: &Target,
+        pod: &Target,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let mut warnings = Vec::new();
+        let validation = options.field_validation;
+        let mut binding = decode(&binding::KIND, body, validation, &mut warnings)?;
+        check_name(pod, &binding, "Binding")?;
+        warnings.extend(
+            self.admit_action(context, target, &mut binding, options)
+                .await?,
+        );
+        let errors = pod::validate_binding(&binding);
+        if !errors.is_empty() {
+            return Err(invalid_status("", "Binding", &pod.name, &errors));
+        }
+        let node = binding["target"]["name"].as_str().unwrap_or_default();
+        let now = self.now_text();
+        self.modify(context, pod, options, |old, _| {
+            check_bindable(pod, &binding, old)?;
             Ok(Change {
                 is_admitted: true,
                 ..Change::to(bound(old, node, &binding, &now))
@@ -86,38 +119,6 @@ fn check_name(target: &Target, body: &Value, kind: &str) -> Result<(), Status> {
         return Err(Status::bad_request(message));
     }
     Ok(())
-}
-
-fn check_binding(target: &Target, binding: &Value, node: &str) -> Result<(), Status> {
-    let kind = binding
-        .pointer("/target/kind")
-        .and_then(Value::as_str)
-        .unwrap_or("Node");
-    let cause = if node.is_empty() {
-        (
-            "FieldValueRequired",
-            "target.name",
-            "Required value".to_owned(),
-        )
-    } else if !matches!(kind, "" | "Node") {
-        let message =
-            format!("Unsupported value: \"{kind}\": supported values: \"Node\", \"<empty>\"");
-        ("FieldValueNotSupported", "target.kind", message)
-    } else {
-        return Ok(());
-    };
-    let (reason, field, message) = (cause.0.into(), cause.1.to_owned(), cause.2);
-    let text = format!("Binding \"{}\" is invalid: {field}: {message}", target.name);
-    Err(Status::new(Reason::Invalid, text).with_details(Details {
-        name: target.name.clone(),
-        kind: "Binding".into(),
-        causes: vec![Cause {
-            reason,
-            message,
-            field,
-        }],
-        ..Details::default()
-    }))
 }
 
 fn check_bindable(target: &Target, binding: &Value, pod: &Value) -> Result<(), Status> {
@@ -167,13 +168,13 @@ fn check_bindable(target: &Target, binding: &Value, pod: &Value) -> Result<(), S
 fn bound(pod: &Value, node: &str, binding: &Value, now: &str) -> Value {
     let mut pod = pod.clone();
     pod["spec"]["nodeName"] = json!(node);
-    if let Some(annotations) = binding
-        .pointer("/metadata/annotations")
-        .and_then(Value::as_object)
-    {
+    for field in ["annotations", "labels"] {
+        let Some(sent) = binding["metadata"][field].as_object() else {
+            continue;
+        };
         let metadata = metadata_mut(&mut pod);
-        let own = metadata.entry("annotations").or_insert_with(|| json!({}));
-        for (name, value) in annotations {
+        let own = metadata.entry(field).or_insert_with(|| json!({}));
+        for (name, value) in sent {
             own[name.as_str()] = value.clone();
         }
     }

@@ -42,6 +42,8 @@ struct Inner {
     lanes: Mutex<Vec<Lane>>,
     /// What others commit before the next proposal.
     overtaking: Mutex<Option<Proposal>>,
+    /// What others committed and this replica has not applied yet.
+    unapplied: Mutex<Option<Proposal>>,
 }
 
 impl Memory {
@@ -53,6 +55,11 @@ impl Memory {
     /// Lets another's proposal win the race with the next one.
     pub fn overtake_next(&self, proposal: Proposal) {
         *self.0.overtaking.lock() = Some(proposal);
+    }
+
+    /// Lets others commit a proposal that this replica knows of after its next read barrier only.
+    pub fn lag_behind(&self, proposal: Proposal) {
+        *self.0.unapplied.lock() = Some(proposal);
     }
 
     /// The lanes of all proposals so far.
@@ -85,6 +92,11 @@ impl Backend for Memory {
     }
 
     fn read_barrier(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        let proposals: Vec<Proposal> = self.0.unapplied.lock().take().into_iter().collect();
+        if !proposals.is_empty() {
+            let index = self.0.index.fetch_add(1, Ordering::SeqCst) + 1;
+            self.0.store.apply(index, 1, &Command::Batch { proposals });
+        }
         Box::pin(async { Ok(()) })
     }
 
@@ -256,6 +268,22 @@ pub fn deployment(name: &str, replicas: i64) -> Value {
             },
         },
     })
+}
+
+/// The creation of an object, as it stands in a proposal.
+pub fn creation(resource: &str, namespace: &str, mut value: Value) -> Op {
+    let target = collection(resource, namespace);
+    value["apiVersion"] = target.kind.api_version().into();
+    value["kind"] = target.kind.kind().into();
+    if !namespace.is_empty() {
+        value["metadata"]["namespace"] = namespace.into();
+    }
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    Op::Create {
+        key: Key::new(target.kind.resource().clone(), namespace, name),
+        header: header_of(&target.kind, &value),
+        bytes: stored::canonical(value),
+    }
 }
 
 /// Lets someone else's label on a stored object win the race with the next proposal.

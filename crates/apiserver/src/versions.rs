@@ -48,8 +48,11 @@ impl ApiServer {
         Ok(shown.collect())
     }
 
-    /// The objects of a page in the version of `kind`.
+    /// The objects of a page in the version of `kind`; those of a built-in kind as they are stored, for `shown_item`.
     pub(crate) async fn shown_page(&self, kind: &Kind, mut page: Page) -> Result<Page, Status> {
+        if kind.definition().is_none() {
+            return Ok(page);
+        }
         page.items = self.shown_all(kind, page.items).await?;
         Ok(page)
     }
@@ -109,6 +112,17 @@ impl ApiServer {
         kind.to_storage(&mut value);
         Ok(value)
     }
+}
+
+/// An item of a page of a built-in kind in the version of `kind`, where that is not the stored one. It is made when it is
+/// written: a list of any length takes the room of one item.
+pub fn shown_item(kind: &Kind, object: &Object) -> Option<Arc<Object>> {
+    let is_shown = kind.definition().is_some() || kind.shows_as_stored(object.revision);
+    (!is_shown).then(|| {
+        let mut value = object.value();
+        kind.from_stored(&mut value);
+        with_content(object, value)
+    })
 }
 
 /// The same object with other content.

@@ -31,6 +31,8 @@ pub const RING_BYTES: usize = 8 * MIB;
 pub const RING_EVENTS: usize = 16 * KIB;
 /// Watches open on one replica.
 pub const WATCHES: usize = 10_000;
+/// Of which one user may have so many: the rest stays for the others.
+pub const WATCHES_PER_USER: usize = WATCHES / 4 * 3;
 /// Events a watcher takes from the ring at once.
 pub const WATCH_BATCH: usize = 256;
 /// Bytes of events, or of objects, after which a piece of a gateway's feed leaves.

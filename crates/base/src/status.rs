@@ -109,6 +109,9 @@ pub struct Details {
     /// Token with which an expired list may go on: `metadata.continue` of the `Status`, not a detail on the wire.
     #[serde(skip)]
     pub continue_: String,
+    /// The whole `Status` as an extension worded it: its code, reason and details are free.
+    #[serde(skip)]
+    pub given: Option<Box<serde_json::Value>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -196,8 +199,27 @@ impl Status {
         Self::new(Reason::InternalError, message)
     }
 
+    fn given(&self) -> Option<&serde_json::Value> {
+        self.details.as_ref()?.given.as_deref()
+    }
+
+    /// Whether it is the store's or the verbs' own word, and of that reason: an extension may say what it likes.
+    pub fn is_own(&self, reason: Reason) -> bool {
+        self.reason == reason && self.given().is_none()
+    }
+
+    /// HTTP status code: the reason's, or the one that an extension gave.
+    pub fn http_code(&self) -> u16 {
+        let given = self.given().and_then(|given| given["code"].as_u64());
+        let given = given.and_then(|code| u16::try_from(code).ok());
+        given.unwrap_or(self.reason.http_code())
+    }
+
     /// The `v1.Status` object.
     pub fn to_json(&self) -> serde_json::Value {
+        if let Some(given) = self.given() {
+            return given.clone();
+        }
         let mut status = serde_json::json!({
             "kind": "Status",
             "apiVersion": "v1",

@@ -3,7 +3,10 @@
 //! Conditions are the scheduler's own in the managed fields; a binding belongs to nobody, for upstream's goes through
 //! a subresource of its own that tracks nothing.
 
+use kontiki_api::kinds::node::TOPOLOGY_LABELS;
 use kontiki_api::managed_fields::Writer;
+use kontiki_api::meta::metadata_mut;
+use kontiki_api::selector::Lookup as _;
 use kontiki_api::{Kinds, Subresource, by_resource, stored, time};
 use kontiki_controllers::commit::{Stamp, commit, header_of};
 use kontiki_controllers::{EventNote, Propagation, Write};
@@ -90,6 +93,7 @@ fn bind(snapshot: &Snapshot, pod: &PodRef, node: &str, now_ms: u64) -> Placement
     }
     let mut value = object.value();
     value["spec"]["nodeName"] = json!(node);
+    show_topology(snapshot, node, &mut value);
     set_condition(
         &mut value,
         json!({"type": "PodScheduled", "status": "True"}),
@@ -103,6 +107,19 @@ fn bind(snapshot: &Snapshot, pod: &PodRef, node: &str, now_ms: u64) -> Placement
     Placement {
         ops: update(&object, value).into_iter().collect(),
         notes,
+    }
+}
+
+/// What upstream's plugin `PodTopologyLabels` does to a Binding.
+fn show_topology(snapshot: &Snapshot, node: &str, pod: &mut Value) {
+    let Some(node) = snapshot.find("nodes", "", node) else {
+        return;
+    };
+    for key in TOPOLOGY_LABELS {
+        if let Some(value) = node.header.labels.lookup(key) {
+            let labels = metadata_mut(pod).entry("labels");
+            labels.or_insert_with(|| json!({}))[key] = value.into();
+        }
     }
 }
 

@@ -35,7 +35,7 @@ impl Controller for AdmissionPolicyStatus {
         if policy["status"]["observedGeneration"] == generation {
             return Ok(plan);
         }
-        let warnings = expression_warnings(&policy);
+        let warnings = expression_warnings(&policy, view.kinds);
         plan.edit_status(&object, |value| {
             value["status"]["observedGeneration"] = generation.into();
             value["status"]["typeChecking"] = if warnings.is_empty() {

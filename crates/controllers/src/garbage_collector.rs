@@ -4,18 +4,23 @@
 //! An owner is the object of that kind, name and uid in the dependent's namespace (or of cluster scope), read from the
 //! authoritative state. An owner of a kind that nobody knows counts as alive.
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kontiki_api::Kind;
 use kontiki_state::{Key, Object};
 use serde_json::Value;
 
 use crate::owned::remove_owner;
-use crate::plan::{Plan, Propagation};
+use crate::plan::{EventNote, Plan, Propagation};
 use crate::view::View;
 use crate::{Controller, Error, Watch, WorkKey};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
+const NAMESPACES: &str = "namespaces";
+/// Namespaces in which an owner is looked for that is not where it should be: it is for a message, no more.
+const SEARCHED_NAMESPACES: usize = 100;
 /// After so long we look whether the dependents of an owner that orphans them are all free.
 const ORPHANS_FREE_MS: u64 = 50;
 /// Between resource and name in a key.
@@ -172,7 +177,10 @@ fn judge(
     for reference in metadata.owner_references.iter().flatten() {
         match look_up(view, object, reference) {
             Owner::Solid => n_solid += 1,
-            Owner::Dangling => lost.push(reference.uid.clone()),
+            Owner::Dangling => {
+                tell_of_other_namespace(view, object, reference, plan);
+                lost.push(reference.uid.clone());
+            }
             Owner::Waiting(_) => {
                 n_waiting += 1;
                 lost.push(reference.uid.clone());
@@ -201,6 +209,49 @@ fn judge(
     Ok(())
 }
 
+/// Says so when the owner that is missed lives in another namespace, whence nothing can be owned: whoever wrote the
+/// reference should learn why his object goes.
+fn tell_of_other_namespace(
+    view: &View<'_>,
+    object: &Object,
+    reference: &OwnerReference,
+    plan: &mut Plan,
+) {
+    let Some(kind) = kind_of(view, reference).filter(|kind| kind.namespaced()) else {
+        return;
+    };
+    let namespaces = view.snapshot.list(NAMESPACES, None, None);
+    let is_elsewhere = namespaces.take(SEARCHED_NAMESPACES).any(|namespace| {
+        let found = view
+            .snapshot
+            .find(kind.resource(), &namespace.key.name, &reference.name);
+        found.is_some_and(|owner| *owner.header.uid == *reference.uid)
+    });
+    if is_elsewhere {
+        let namespace = &object.key.namespace;
+        let message = format!(
+            "ownerRef [{}/{}, namespace: {namespace}, name: {}, uid: {}] does not exist in namespace {namespace:?}",
+            reference.api_version, reference.kind, reference.name, reference.uid
+        );
+        plan.events.push(EventNote {
+            about: object.key.clone(),
+            uid: Arc::clone(&object.header.uid),
+            warning: true,
+            reason: "OwnerRefInvalidNamespace".to_owned(),
+            message,
+        });
+    }
+}
+
+/// Objects that may be owned by one: in its namespace, or anywhere if it is in none. A reference from elsewhere owns
+/// nothing, and so holds nothing up and is not taken away.
+fn dependents_of(view: &View<'_>, owner: &Object) -> Vec<Arc<Object>> {
+    let mut dependents = view.snapshot.by_owner(&owner.header.uid);
+    let namespace = &owner.key.namespace;
+    dependents.retain(|dependent| namespace.is_empty() || dependent.key.namespace == *namespace);
+    dependents
+}
+
 /// Does what the finalizers of an object that is being deleted ask of us.
 fn finalize(
     view: &View<'_>,
@@ -208,7 +259,7 @@ fn finalize(
     metadata_of: &ObjectMeta,
     plan: &mut Plan,
 ) -> Result<(), Error> {
-    let dependents = view.snapshot.by_owner(&object.header.uid);
+    let dependents = dependents_of(view, object);
     if has_finalizer(metadata_of, ORPHAN) {
         for dependent in &dependents {
             plan.edit(dependent, |value| remove_owner(value, &object.header.uid));

@@ -107,6 +107,8 @@ pub struct Answer {
     pub format: Format,
     /// Transformation.
     pub shape: Shape,
+    /// Group and version of what says so, where the shape is no object of its kind.
+    pub meta: &'static str,
 }
 
 /// One clause of `Accept`.
@@ -209,7 +211,15 @@ fn accept(clause: &Clause<'_>, offer: Offer) -> Option<Answer> {
         let is_stream = matches!(clause.stream, "" | "watch");
         let can_stream = clause.stream.is_empty() || format.stream_type().is_some();
         let shape = shape(clause, offer, format).filter(|_| is_stream && can_stream)?;
-        Some(Answer { format, shape })
+        let meta = match clause.version {
+            "v1beta1" => "meta.k8s.io/v1beta1",
+            _ => "meta.k8s.io/v1",
+        };
+        Some(Answer {
+            format,
+            shape,
+            meta,
+        })
     })
 }
 

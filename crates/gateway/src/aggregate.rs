@@ -4,7 +4,7 @@
 //! Not here: who that server is and how it is reached (`kontiki-apiserver`'s `aggregation` and `outbound`).
 
 use axum::extract::Request;
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use kontiki_apiserver::aggregation::{Delegation, RequestInfo};
@@ -56,7 +56,8 @@ async fn pass_on(
     query: &Query,
     mut request: Request,
 ) -> Result<Response, Status> {
-    authorize(gateway, context, query, &request)?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    authorize(gateway, context, query, &method, &path).await?;
     if !delegation.is_available {
         return Ok(unavailable());
     }
@@ -76,6 +77,9 @@ async fn pass_on(
         upgrade::join(client, hyper::upgrade::on(&mut answer));
         return Ok(answer.map(axum::body::Body::new));
     }
+    if answer.status().is_redirection() && answer.headers().contains_key(LOCATION) {
+        return Ok(redirects());
+    }
     upgrade::strip(answer.headers_mut());
     // What only this server may tell a gateway.
     answer.headers_mut().remove(GOES_ON);
@@ -87,19 +91,25 @@ fn unavailable() -> Response {
     respond::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n")
 }
 
-fn authorize(
+/// Whoever may register a server must not thereby send users, and what they carry, to another.
+fn redirects() -> Response {
+    let why = "the backend attempted to redirect this request, which is not permitted";
+    respond::text(StatusCode::BAD_GATEWAY, why)
+}
+
+async fn authorize(
     gateway: &Gateway,
     context: &Context,
     query: &Query,
-    request: &Request,
+    method: &Method,
+    path: &str,
 ) -> Result<(), Status> {
-    let (method, path) = (request.method(), request.uri().path());
     let info = request_info(method, path, query.flag("watch"))?;
     if info.resource.is_empty() {
         let verb = method.as_str().to_ascii_lowercase();
-        return gateway.api.authorize_path(context, &verb, path);
+        return gateway.api.authorize_path(context, &verb, path).await;
     }
-    gateway.api.authorize_request(context, &info)
+    gateway.api.authorize_request(context, &info).await
 }
 
 /// What a URL below `/apis/GROUP/VERSION` asks for.

@@ -97,6 +97,7 @@ fn checked(sent: Sent) -> Result<DeleteOptions, Status> {
     Ok(DeleteOptions {
         grace_period_seconds: sent.grace_period_seconds,
         propagation,
+        orphan_dependents: sent.orphan_dependents,
         uid: preconditions.uid,
         resource_version: preconditions.resource_version,
         dry_run: !dry_run.is_empty(),

@@ -123,7 +123,7 @@ async fn authenticate(
         bearer,
     };
     let user_agent = text(USER_AGENT).unwrap_or("").to_owned();
-    let context = match gateway.api.authenticate(credentials) {
+    let context = match gateway.api.authenticate_surely(credentials).await {
         Ok(user) => Context {
             user,
             user_agent,

@@ -64,7 +64,11 @@ fn json_bytes(page: &Page) -> usize {
 
 /// `metadata` of a page.
 fn metadata(page: &Page) -> Value {
-    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    let mut metadata = match page.revision {
+        // Of no store.
+        0 => json!({}),
+        revision => json!({"resourceVersion": revision.to_string()}),
+    };
     if !page.continue_.is_empty() {
         metadata["continue"] = page.continue_.as_str().into();
     }

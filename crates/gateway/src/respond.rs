@@ -152,8 +152,8 @@ pub fn text(code: StatusCode, text: impl Into<Body>) -> Response {
 
 /// A failure: JSON, until `in_form_of` writes it as the client asked.
 pub fn status(status: &Status) -> Response {
-    let code = StatusCode::from_u16(status.reason.http_code())
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code =
+        StatusCode::from_u16(status.http_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let tree = status.to_json();
     let mut response = plain(
         code,
@@ -206,9 +206,34 @@ pub fn in_form_of(mut response: Response, format: Format) -> Response {
     response
 }
 
+/// Characters of all warnings of an answer, beyond which each is cut, and of one that is cut (upstream's
+/// `truncateAtTotalRunes` and `truncateItemRunes`).
+const WARNINGS_CHARS: usize = 4 * 1024;
+const WARNING_CHARS: usize = 256;
+
+/// The warnings that an answer has room for: all, or those that fit once each is cut.
+fn that_fit(warnings: &[String]) -> Vec<&str> {
+    let n_chars = |text: &str| text.chars().count();
+    let all = warnings.iter().map(|text| n_chars(text)).sum::<usize>();
+    if all <= WARNINGS_CHARS {
+        return warnings.iter().map(String::as_str).collect();
+    }
+    let mut room = WARNINGS_CHARS;
+    let cut = warnings.iter().map(|text| {
+        let end = text.char_indices().nth(WARNING_CHARS);
+        end.map_or(text.as_str(), |(end, _)| &text[..end])
+    });
+    cut.take_while(|text| {
+        let fits = n_chars(text) <= room;
+        room = room.saturating_sub(n_chars(text));
+        fits
+    })
+    .collect()
+}
+
 /// Adds `Warning` headers (RFC 7234 §5.5, as `net.NewWarningHeader` writes them).
 pub fn warn(response: &mut Response, warnings: &[String]) {
-    for warning in warnings {
+    for warning in that_fit(warnings) {
         if let Ok(value) = HeaderValue::from_bytes(warning_header(warning).as_bytes()) {
             response.headers_mut().append(WARNING, value);
         }
@@ -237,6 +262,18 @@ mod tests {
         assert_eq!(
             header,
             r#"299 - "unknown field \"spec.a\\b\"  Set-Cookie: x""#
+        );
+    }
+
+    #[test]
+    fn warnings_without_end_are_cut() {
+        let few = vec!["é".repeat(1000); 4];
+        assert_eq!(that_fit(&few), few);
+        let many = vec!["é".repeat(1000); 100];
+        let fit = that_fit(&many);
+        assert_eq!(
+            fit,
+            vec!["é".repeat(WARNING_CHARS); WARNINGS_CHARS / WARNING_CHARS]
         );
     }
 

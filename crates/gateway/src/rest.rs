@@ -55,7 +55,7 @@ pub async fn serve(
     // Before anything is written: an answer that the client can't read must not follow a write.
     let offer = Offer::of_kind(kind);
     let accepted = accept::negotiate(&parts.headers, offer)?;
-    let shaper = Shaper::new(kind.clone(), accepted.shape, query, gateway.now_unix_ms())?;
+    let shaper = Shaper::new(kind.clone(), accepted, query, gateway.now_unix_ms())?;
     let style = Style::of(&parts.headers, accepted.format, query.pretty());
     let call = Call {
         gateway,
@@ -87,13 +87,18 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
     let allowed: &[Method] = match resource.target.subresource {
         _ if resource.watch => &[Method::GET],
         Some(Subresource::Log) => &[Method::GET],
-        Some(Subresource::Status | Subresource::Scale | Subresource::Approval) => {
-            &[Method::GET, Method::PUT, Method::PATCH]
-        }
+        Some(
+            Subresource::Status
+            | Subresource::Scale
+            | Subresource::Approval
+            | Subresource::EphemeralContainers
+            | Subresource::Resize,
+        ) => &[Method::GET, Method::PUT, Method::PATCH],
         Some(Subresource::Finalize) => &[Method::PUT],
         Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
         None if resource.is_nowhere() => &[],
         None if resource.target.kind.review().is_some() => &[Method::POST],
+        None if resource.target.kind.is_observed() => &[Method::GET],
         None if resource.is_all_namespaces() => &[Method::GET],
         None if !resource.is_collection() => {
             &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]

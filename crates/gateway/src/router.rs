@@ -141,9 +141,8 @@ async fn dispatch(
     }
     if !parsed.is_health() {
         let verb = request.method().as_str().to_ascii_lowercase();
-        gateway
-            .api
-            .authorize_path(&context, &verb, request.uri().path())?;
+        let path = request.uri().path().to_owned();
+        gateway.api.authorize_path(&context, &verb, &path).await?;
     }
     let not_found = || Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     if matches!(parsed.route, Route::Unknown) {

@@ -4,6 +4,7 @@
 
 use kontiki_api::Kind;
 use kontiki_api::table::{IncludeObject, column_definitions};
+use kontiki_apiserver::shown_item;
 use kontiki_base::status::Status;
 use kontiki_state::Object;
 use serde::Deserialize;
@@ -13,9 +14,6 @@ use serde_json::{Value, json};
 use crate::accept;
 use crate::query::Query;
 
-/// Where Kubernetes' general types stand.
-const META: &str = "meta.k8s.io/v1";
-
 /// Writes objects of one kind in one shape.
 #[derive(Clone)]
 pub struct Shaper {
@@ -23,6 +21,8 @@ pub struct Shaper {
     pub kind: Kind,
     /// The shape.
     pub shape: accept::Shape,
+    /// Where Kubernetes' general types stand, in the version that was asked for.
+    pub meta: &'static str,
     include: IncludeObject,
     now_unix_ms: u64,
 }
@@ -37,10 +37,11 @@ impl Shaper {
     /// For a request.
     pub fn new(
         kind: Kind,
-        shape: accept::Shape,
+        accepted: accept::Answer,
         query: &Query,
         now_unix_ms: u64,
     ) -> Result<Self, Status> {
+        let accept::Answer { shape, meta, .. } = accepted;
         let sent = query.get("includeObject").unwrap_or("");
         let include = match IncludeObject::parse(sent) {
             None if shape == accept::Shape::Table => {
@@ -53,6 +54,7 @@ impl Shaper {
         Ok(Self {
             kind,
             shape,
+            meta,
             include,
             now_unix_ms,
         })
@@ -67,7 +69,9 @@ impl Shaper {
     pub fn write_json(&self, json: &[u8], revision: &str, out: &mut Vec<u8>) {
         match self.shape {
             accept::Shape::Object => out.extend_from_slice(json),
-            accept::Shape::Partial | accept::Shape::PartialList => write_partial(json, out),
+            accept::Shape::Partial | accept::Shape::PartialList => {
+                write_partial(json, self.meta, out);
+            }
             accept::Shape::Table => {
                 self.write_table_head(&json!({"resourceVersion": revision}), out);
                 self.write_row(json, out);
@@ -78,6 +82,8 @@ impl Shaper {
 
     /// Appends one item of a list.
     pub fn write_item(&self, object: &Object, out: &mut Vec<u8>) {
+        let shown = shown_item(&self.kind, object);
+        let object = shown.as_deref().unwrap_or(object);
         match self.shape {
             accept::Shape::Object => {
                 let start = out.len();
@@ -88,7 +94,7 @@ impl Shaper {
                 }
             }
             accept::Shape::Partial | accept::Shape::PartialList => {
-                write_partial(&object.json(), out)
+                write_partial(&object.json(), self.meta, out);
             }
             accept::Shape::Table => self.write_row(&object.json(), out),
         }
@@ -102,9 +108,9 @@ impl Shaper {
                 self.kind.kind().to_owned(),
                 self.kind.list_kind(),
             ),
-            accept::Shape::Table => (META, "TableRow".to_owned(), "Table".to_owned()),
+            accept::Shape::Table => (self.meta, "TableRow".to_owned(), "Table".to_owned()),
             accept::Shape::Partial | accept::Shape::PartialList => (
-                META,
+                self.meta,
                 "PartialObjectMetadata".to_owned(),
                 "PartialObjectMetadataList".to_owned(),
             ),
@@ -125,8 +131,9 @@ impl Shaper {
 
     fn write_table_head(&self, metadata: &Value, out: &mut Vec<u8>) {
         let head = format!(
-            "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{metadata},\
+            "{{\"kind\":\"Table\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\
              \"columnDefinitions\":{},\"rows\":[",
+            self.meta,
             column_definitions(&self.kind)
         );
         out.extend_from_slice(head.as_bytes());
@@ -138,7 +145,7 @@ impl Shaper {
         out.extend_from_slice(format!("{{\"cells\":{cells},\"object\":").as_bytes());
         match self.include {
             IncludeObject::None => out.extend_from_slice(b"null"),
-            IncludeObject::Metadata => write_partial(json, out),
+            IncludeObject::Metadata => write_partial(json, self.meta, out),
             IncludeObject::Object => out.extend_from_slice(json),
         }
         out.push(b'}');
@@ -146,13 +153,13 @@ impl Shaper {
 }
 
 /// Appends the object's metadata alone.
-fn write_partial(json: &[u8], out: &mut Vec<u8>) {
+fn write_partial(json: &[u8], meta: &str, out: &mut Vec<u8>) {
     let metadata = serde_json::from_slice::<MetadataOnly<'_>>(json).ok();
     let metadata = metadata
         .and_then(|only| only.metadata)
         .map_or("{}", RawValue::get);
     let head =
-        "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
+        format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{meta}\",\"metadata\":");
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(metadata.as_bytes());
     out.push(b'}');
@@ -209,6 +216,7 @@ mod tests {
         let mut out = Vec::new();
         write_partial(
             br#"{"kind":"Pod","metadata":{"name":"a","labels":{"b":"c"}},"spec":{}}"#,
+            "meta.k8s.io/v1",
             &mut out,
         );
         assert!(out.ends_with(br#""metadata":{"name":"a","labels":{"b":"c"}}}"#));

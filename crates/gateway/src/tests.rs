@@ -17,6 +17,7 @@ use crate::{GatewayOptions, router};
 
 mod access;
 mod audit;
+mod components;
 mod custom;
 mod extensions;
 mod fairness;
@@ -159,6 +160,24 @@ async fn an_object_lives_and_dies() {
         (gone.code, gone.message().as_str()),
         (404, "pods \"a\" not found")
     );
+}
+
+#[tokio::test]
+async fn tables_and_metadata_say_the_version_that_was_asked_for() {
+    let client = Client::new().await;
+    client.create_pod("a").await;
+    for version in ["v1", "v1beta1"] {
+        let expected = format!("meta.k8s.io/{version}");
+        let accept = format!("application/json;as=Table;v={version};g=meta.k8s.io");
+        let table = client.get(PODS, &accept).await.json();
+        assert_eq!(table["apiVersion"], expected);
+        assert_eq!(table["rows"][0]["object"]["apiVersion"], expected);
+        let accept =
+            format!("application/json;as=PartialObjectMetadataList;v={version};g=meta.k8s.io");
+        let list = client.get(PODS, &accept).await.json();
+        assert_eq!(list["apiVersion"], expected);
+        assert_eq!(list["items"][0]["apiVersion"], expected);
+    }
 }
 
 #[tokio::test]

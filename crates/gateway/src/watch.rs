@@ -175,7 +175,7 @@ fn write_bookmark(revision: u64, initial_end: bool, shaper: &Shaper, out: &mut V
         let row = json!({"cells": [], "object": object});
         let rows = if initial_end { vec![row] } else { Vec::new() };
         let table = json!({
-            "kind": "Table", "apiVersion": "meta.k8s.io/v1",
+            "kind": "Table", "apiVersion": shaper.meta,
             "metadata": {"resourceVersion": revision}, "columnDefinitions": null, "rows": rows,
         });
         out.extend_from_slice(table.to_string().as_bytes());

@@ -4,6 +4,7 @@ mod admission;
 mod announce;
 mod audit;
 pub mod authority;
+mod components;
 mod identity;
 pub mod listen;
 mod renew;
@@ -52,6 +53,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     let api = ApiServer::new(
         consensus.clone(),
         kontiki_apiserver::Options {
+            components: Arc::new(components::Replicas::new(&consensus)),
             auditor: audit_log.as_ref().map(|log| log.auditor.clone()),
             ..api_options(&config, &authorities, &tokens, &dispatcher)?
         },
@@ -80,8 +82,8 @@ pub async fn run(config: ServerConfig) -> Result<()> {
             api.clone(),
             rest.clone(),
             join,
-        ))
-        .into_axum_router();
+        ));
+    let grpc = kontiki_rpc::refined(grpc.into_axum_router());
     let router = kontiki_gateway::with_grpc(rest, grpc);
 
     let announcing = spawn(

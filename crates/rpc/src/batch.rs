@@ -153,7 +153,7 @@ fn failure(status: &Status) -> proto::BatchResult {
     proto::BatchResult {
         object: None,
         reason: status.reason.as_str().to_owned(),
-        code: status.reason.http_code().into(),
+        code: status.http_code().into(),
         message: status.message.clone(),
     }
 }

@@ -1,6 +1,8 @@
 //! `kontiki.cluster.v1.JoinService`: open to everybody, worth something to holders of a join token only. Tokens and
 //! certificates are the binary's, behind [`JoinAuthority`].
 
+mod failures;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use axum::extract::ConnectInfo;
 use futures::future::BoxFuture;
 use kontiki_apiserver::User;
 use kontiki_apiserver::audit::{Auditor, Trail};
+use kontiki_base::clock::SharedClock;
 use kontiki_base::status::{Reason, Status};
 use kontiki_consensus::Member;
 use kontiki_proto::cluster as proto;
@@ -17,6 +20,7 @@ use kontiki_proto::cluster::join_service_server::JoinService;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response};
 
+use self::failures::Failures;
 use crate::audit;
 use crate::cluster::member;
 use crate::error::to_tonic;
@@ -171,15 +175,21 @@ const TEXT_BYTES: usize = 16 * 1024;
 pub struct Service {
     authority: Arc<dyn JoinAuthority>,
     in_flight: Semaphore,
+    failures: Failures,
     auditor: Option<Auditor>,
 }
 
 impl Service {
     /// Over an authority; joins are recorded by an auditor, if there is one.
-    pub fn new(authority: Arc<dyn JoinAuthority>, auditor: Option<Auditor>) -> Self {
+    pub fn new(
+        authority: Arc<dyn JoinAuthority>,
+        auditor: Option<Auditor>,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             authority,
             in_flight: Semaphore::new(JOINS_IN_FLIGHT),
+            failures: Failures::new(clock),
             auditor,
         }
     }
@@ -200,11 +210,20 @@ impl Service {
 
     async fn limited<T>(
         &self,
-        trail: &Trail,
+        (trail, peer): (&Trail, Option<SocketAddr>),
         texts: &[&str],
         join: BoxFuture<'_, Result<T, Status>>,
     ) -> Result<T, tonic::Status> {
-        let joined = self.joined(texts, join).await;
+        let joined = match self.failures.wait(peer) {
+            Some(wait) => Err(must_wait(wait)),
+            None => self.joined(texts, join).await,
+        };
+        if joined
+            .as_ref()
+            .is_err_and(|status| status.reason == Reason::Unauthorized)
+        {
+            self.failures.count(peer);
+        }
         trail.complete_with(joined.as_ref().map(|_| 200));
         joined.map_err(|status| to_tonic(&status))
     }
@@ -225,6 +244,12 @@ impl Service {
         let joined = tokio::time::timeout(TIMEOUT, join).await;
         joined.unwrap_or_else(|_| Err(timed_out()))
     }
+}
+
+fn must_wait(wait: Duration) -> Status {
+    let message = "too many wrong join tokens came from this address; try again later";
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1);
+    Status::new(Reason::TooManyRequests, message).with_retry_after(seconds)
 }
 
 fn peer<T>(request: &Request<T>) -> Option<SocketAddr> {
@@ -255,7 +280,7 @@ impl JoinService for Service {
             peer,
         });
         let identity = self
-            .limited(&trail, &texts.each_ref().map(String::as_str), join)
+            .limited((&trail, peer), &texts.each_ref().map(String::as_str), join)
             .await?;
         Ok(Response::new(proto::JoinNodeResponse {
             certificate_pem: identity.certificate_pem,
@@ -290,7 +315,7 @@ impl JoinService for Service {
             peer,
         });
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let identity = self.limited(&trail, &texts, join).await?;
+        let identity = self.limited((&trail, peer), &texts, join).await?;
         Ok(Response::new(proto::JoinGatewayResponse {
             certificate_pem: identity.certificate_pem,
             ca_pem: identity.ca_pem,
@@ -324,7 +349,7 @@ impl JoinService for Service {
             peer,
         });
         let identity = self
-            .limited(&trail, &texts.each_ref().map(String::as_str), join)
+            .limited((&trail, peer), &texts.each_ref().map(String::as_str), join)
             .await?;
         Ok(Response::new(proto::JoinServerResponse {
             id: identity.id,

@@ -8,6 +8,7 @@
 mod audit;
 mod batch;
 mod cluster;
+mod codes;
 mod convert;
 mod error;
 mod face;
@@ -32,6 +33,7 @@ use kontiki_proto::cluster::cluster_service_server::ClusterServiceServer;
 use kontiki_proto::cluster::join_service_server::JoinServiceServer;
 use tonic::service::Routes;
 
+pub use codes::refined;
 pub use error::to_tonic;
 pub use gateway::service as gateway_service;
 pub use join::{
@@ -53,8 +55,8 @@ pub fn routes(api: ApiServer, consensus: Consensus, authority: Arc<dyn JoinAutho
     let cluster = ClusterServiceServer::new(cluster)
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
-    let auditor = api.options().auditor.clone();
-    let join = JoinServiceServer::new(join::Service::new(authority, auditor))
+    let (auditor, clock) = (api.options().auditor.clone(), api.options().clock.clone());
+    let join = JoinServiceServer::new(join::Service::new(authority, auditor, clock))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     let routes = object_routes(api).add_service(cluster).add_service(join);

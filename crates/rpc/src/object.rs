@@ -3,6 +3,7 @@
 use kontiki_api::Kinds;
 use kontiki_apiserver::{
     Body, Context, DeleteOptions, GetOptions, ListOptions, PatchType, Propagation, Target,
+    shown_item,
 };
 use kontiki_base::status::Status;
 use kontiki_proto::api as proto;
@@ -82,7 +83,10 @@ impl Service {
             objects: page
                 .items
                 .iter()
-                .map(|item| object(&target.kind, item))
+                .map(|item| {
+                    let shown = shown_item(&target.kind, item);
+                    object(&target.kind, shown.as_ref().unwrap_or(item))
+                })
                 .collect(),
             revision: page.revision,
             next_page_token: page.continue_,
@@ -268,6 +272,7 @@ pub fn deletion(
     let options = DeleteOptions {
         grace_period_seconds: request.grace_period_seconds,
         propagation,
+        orphan_dependents: None,
         uid: some(request.precondition_uid),
         resource_version: (revision > 0).then(|| revision.to_string()),
         dry_run: write_options(request.options)?.dry_run,

@@ -102,7 +102,8 @@ impl Object {
 
     /// Appends what `json` returns, sparing a list its intermediate copies.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let Some(at) = self.splice_offset() else {
+        // One that was never stored has no revision.
+        let Some(at) = self.splice_offset().filter(|_| self.revision > 0) else {
             out.extend_from_slice(&self.bytes);
             return;
         };

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::fields::{Place, field, resource};
-use super::{PodExt as _, total};
+use super::{PodExt as _, empty_dir, total};
 use crate::mirror::resource as ids;
 use crate::node::Node;
 
@@ -57,16 +57,8 @@ pub fn ensure(node: &Node, pod: &Pod, place: &Place) -> Result<(), String> {
 fn ensure_one(node: &Node, pod: &Pod, place: &Place, volume: &Volume) -> Result<(), String> {
     let root = folder(node, pod, &volume.name);
     let group = fs_group(pod);
-    if volume.empty_dir.is_some() {
-        if !root.exists() {
-            make_dir(&root, 0o777).map_err(|error| error.to_string())?;
-            if let Some(group) = group {
-                chown(&root, None, Some(group as u32)).map_err(|error| error.to_string())?;
-                let mode = fs::Permissions::from_mode(0o2777);
-                fs::set_permissions(&root, mode).map_err(|error| error.to_string())?;
-            }
-        }
-        return Ok(());
+    if let Some(source) = &volume.empty_dir {
+        return empty_dir::ensure(node, pod, source, &root, group);
     }
     if let Some(host) = &volume.host_path {
         return host_path(&host.path, host.type_.as_deref().unwrap_or(""));
@@ -121,7 +113,8 @@ pub fn mount_source(root: &Path, mount: &VolumeMount, sub_path: &str) -> Result<
     }
 }
 
-fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+/// A folder with these permissions, whatever the umask.
+pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::create_dir_all(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Worker;
 use super::instances::Instance as _;
 use crate::node::Node;
-use crate::pod::{PodExt as _, is_sidecar};
+use crate::pod::{PodExt as _, folder, is_sidecar};
 use crate::probes::{Kind, check};
 
 /// What a container gets for its signal even when its hook took all the time (upstream's minimum).
@@ -119,9 +119,7 @@ impl Worker {
         self.node.tokens.forget(&uid);
         if self.node.writes_files {
             let folder = self.node.pod_dir(&uid);
-            if let Err(error) = std::fs::remove_dir_all(&folder)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
+            if let Err(error) = folder::remove(&folder) {
                 tracing::warn!(%error, folder = %folder.display(), "a pod's folder stays behind");
             }
         }

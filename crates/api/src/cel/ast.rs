@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use super::types::Type;
+
 /// Deepest tree that is accepted; every walk over a tree is a recursion.
 pub(super) const MAX_DEPTH: u16 = 200;
 
@@ -18,6 +20,8 @@ pub(super) struct Node {
     /// Levels below and with this one.
     pub(super) depth: u16,
     pub(super) expr: Expr,
+    /// What the checker made of it.
+    pub(super) of: Type,
 }
 
 /// What a node is.
@@ -144,7 +148,13 @@ impl Node {
     /// A node over children, the deepest of which has `below` levels.
     pub(super) fn new(at: u32, below: u16, expr: Expr) -> Self {
         let depth = below.saturating_add(1);
-        Self { at, depth, expr }
+        let of = Type::Dyn;
+        Self {
+            at,
+            depth,
+            expr,
+            of,
+        }
     }
 }
 

@@ -55,6 +55,12 @@ impl<'e> Checker<'e> {
 
     /// The type of a node.
     pub(super) fn check(&mut self, node: &mut Node) -> Type {
+        let of = self.type_of(node);
+        node.of = of.clone();
+        of
+    }
+
+    fn type_of(&mut self, node: &mut Node) -> Type {
         let at = node.at;
         if let Some((name, of)) = self.dotted(node) {
             node.expr = Expr::Name(name.into());

@@ -24,6 +24,7 @@ mod operators;
 mod optional;
 mod quantity;
 pub(super) mod regex;
+mod semver;
 mod sets;
 mod strings;
 pub(super) mod time;
@@ -78,6 +79,7 @@ static TABLE: LazyLock<BTreeMap<&'static str, Vec<Overload>>> = LazyLock::new(||
         net::table(),
         quantity::table(),
         named_formats::table(),
+        semver::table(),
         sets::table(),
         optional::table(),
         time::table(),
@@ -166,6 +168,7 @@ fn one_type(text: &str) -> Type {
         "ip" => Type::Opaque("net.IP"),
         "cidr" => Type::Opaque("net.CIDR"),
         "quantity" => Type::Opaque("kubernetes.Quantity"),
+        "semver" => Type::Opaque("kubernetes.Semver"),
         "format" => Type::Opaque("kubernetes.NamedFormat"),
         "authorizer" => Type::Opaque("kubernetes.authorization.Authorizer"),
         "path" => Type::Opaque("kubernetes.authorization.PathCheck"),

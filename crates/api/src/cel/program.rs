@@ -107,6 +107,10 @@ impl Program {
         }))
     }
 
+    pub(super) fn root(&self) -> &Node {
+        &self.root
+    }
+
     /// The type of its value, as far as it is known.
     pub fn result(&self) -> &Type {
         &self.result

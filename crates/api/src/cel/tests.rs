@@ -353,3 +353,17 @@ fn the_authorizer_is_asked() {
         Ok(true)
     );
 }
+
+#[test]
+fn versions_are_compared() {
+    all_true(&[
+        "semver('1.2.3').major() == 1 && semver('1.2.3').minor() == 2 && semver('1.2.3').patch() == 3",
+        "semver('1.2.3').isLessThan(semver('1.10.0'))",
+        "semver('1.0.0').isGreaterThan(semver('1.0.0-rc.1'))",
+        "semver('1.2.3').compareTo(semver('1.2.3')) == 0",
+        "semver('1.2.3') == semver('1.2.3')",
+        "isSemver('1.2.3') && !isSemver('v1.2') && isSemver('v1.2', true)",
+        "semver('v1.02', true) == semver('1.2.0')",
+    ]);
+    assert!(evaluate("semver('one')").is_err());
+}

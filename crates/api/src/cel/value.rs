@@ -12,6 +12,7 @@ use super::error::EvalError;
 use super::formats::Format;
 use super::types::{ListType, ObjectType, Type};
 use crate::quantity::Quantity;
+use crate::semver::Version;
 
 mod compare;
 mod json;
@@ -56,6 +57,8 @@ pub enum Value<'a> {
     Cidr(Cidr),
     /// A quantity.
     Quantity(Quantity),
+    /// A version.
+    Semver(Arc<Version>),
     /// A named format.
     Format(&'static Format),
     /// The authorizer, a check of it, a decision.
@@ -137,6 +140,7 @@ impl<'a> Value<'a> {
             Self::Ip(_) => "net.IP",
             Self::Cidr(_) => "net.CIDR",
             Self::Quantity(_) => "kubernetes.Quantity",
+            Self::Semver(_) => "kubernetes.Semver",
             Self::Format(_) => "kubernetes.NamedFormat",
             Self::Authz(authz) => authz.type_name(),
         }

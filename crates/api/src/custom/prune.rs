@@ -8,6 +8,8 @@ use super::structural::{META_FIELDS, Structural};
 
 /// Removed paths kept for one object; more are dropped silently, as they tell nothing new.
 const MAX_TOLD: usize = 100;
+/// And so many bytes of each path.
+const PATH_BYTES: usize = 1024;
 
 /// Removes what the schema of a resource doesn't name. Answers the removed paths in order.
 pub(crate) fn prune(schema: &Structural, object: &mut Value) -> Vec<String> {
@@ -37,7 +39,8 @@ impl Pruner {
 
     fn tell(&mut self, name: &str) {
         if self.removed.len() < MAX_TOLD {
-            let path = self.at(name, |this| this.path.clone());
+            let mut path = self.at(name, |this| this.path.clone());
+            path.truncate(path.floor_char_boundary(PATH_BYTES));
             self.removed.push(path);
         }
     }

@@ -11,8 +11,10 @@ use super::validate::counterpart;
 use crate::cel::{self, Budget, Environment, EvalError, Program, Type, Variables};
 use crate::field_error::{ErrorKind, FieldError};
 
+mod extents;
 mod types;
 
+pub(crate) use extents::{bound_of, extent_of, most_in_a_request};
 use types::type_of;
 
 /// Reasons that a rule may give.
@@ -303,26 +305,55 @@ pub(crate) fn unchecked() -> FieldError {
     )
 }
 
-/// What is wrong with the rules of a schema, as the definition's author reads it.
-pub(crate) fn check(schema: &Structural, is_resource: bool, path: &str) -> Vec<FieldError> {
+/// An expression of a definition and the most that one evaluation of it costs.
+pub(crate) struct Priced {
+    /// Where it stands.
+    pub(crate) path: String,
+    /// `rule` or `messageExpression`.
+    pub(crate) what: &'static str,
+    pub(crate) cost: u64,
+}
+
+/// What is wrong with the rules of a schema, as the definition's author reads it, and what those that compile cost.
+pub(crate) fn check(
+    schema: &Structural,
+    is_resource: bool,
+    path: &str,
+    priced: &mut Vec<Priced>,
+) -> Vec<FieldError> {
     let rules = schema.rules.as_deref().and_then(Value::as_array);
     let of = type_of(schema, is_resource);
+    let extent = extent_of(schema, is_resource);
+    let variables = [("self", &extent), ("oldSelf", &extent)];
     let mut errors = Vec::new();
     for (idx, rule) in rules.into_iter().flatten().enumerate() {
         let path = format!("{path}.x-kubernetes-validations[{idx}]");
-        check_rule(rule, &of, &path, &mut errors);
+        let Some(compiled) = check_rule(rule, &of, &path, &mut errors) else {
+            continue;
+        };
+        let programs = [
+            ("rule", compiled.program.as_ref().ok()),
+            ("messageExpression", compiled.message_program.as_ref()),
+        ];
+        for (what, program) in programs {
+            priced.extend(program.map(|program| Priced {
+                path: format!("{path}.{what}"),
+                what,
+                cost: program.max_cost(&variables),
+            }));
+        }
     }
     errors
 }
 
-fn check_rule(rule: &Value, of: &Type, path: &str, errors: &mut Vec<FieldError>) {
+fn check_rule(rule: &Value, of: &Type, path: &str, errors: &mut Vec<FieldError>) -> Option<Rule> {
     let text = |name: &str| rule[name].as_str().unwrap_or_default();
     if text("rule").trim().is_empty() {
         errors.push(FieldError::required(
             format!("{path}.rule"),
             "rule is not specified",
         ));
-        return;
+        return None;
     }
     if rule["message"].is_string() && text("message").trim().is_empty() {
         let detail = "message must be non-empty if specified";
@@ -357,7 +388,7 @@ fn check_rule(rule: &Value, of: &Type, path: &str, errors: &mut Vec<FieldError>)
     if let Err(why) = &compiled.program {
         let detail = format!("compilation failed: {why}");
         errors.push(FieldError::invalid(format!("{path}.rule"), rule, detail));
-        return;
+        return None;
     }
     if rule["optionalOldSelf"] == true && !compiled.is_transition {
         let detail = "may not be set if oldSelf is not used in rule";
@@ -384,6 +415,7 @@ fn check_rule(rule: &Value, of: &Type, path: &str, errors: &mut Vec<FieldError>)
             detail,
         ));
     }
+    Some(compiled)
 }
 
 #[cfg(test)]

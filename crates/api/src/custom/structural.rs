@@ -104,6 +104,21 @@ impl Structural {
         }
     }
 
+    /// Its type and the constraints on its own value alone, for who asks nothing of what is below.
+    pub(crate) fn bounds_of(schema: &Value) -> Self {
+        let count = |name: &str| schema[name].as_u64();
+        let values = Values {
+            max_items: count("maxItems"),
+            max_properties: count("maxProperties"),
+            ..Values::default()
+        };
+        Self {
+            kind: schema["type"].as_str().unwrap_or_default().into(),
+            values: Some(Box::new(values)),
+            ..Self::default()
+        }
+    }
+
     /// The schema of an entry beyond the properties.
     pub(crate) fn additional_schema(&self) -> Option<&Self> {
         match &self.additional {

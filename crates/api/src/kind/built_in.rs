@@ -33,6 +33,9 @@ pub struct Hooks {
     pub prepare_status: fn(&mut Value, &Value),
     /// Before an update of the approval subresource `(new, old)`, after the steps common with the status.
     pub prepare_approval: fn(&mut Value, &Value),
+    /// Before an update of a part of the spec `(part, kept, sent)`: takes over into the kept object what of the sent one
+    /// belongs to the part.
+    pub prepare_part: fn(Subresource, &mut Value, &mut Value),
     /// What a deletion that has begun makes of the object, besides its time: `(object, now)`.
     pub prepare_delete: fn(&mut Value, &str),
     /// Rules beyond metadata: `(new, old)`; `old` is `None` for a create.
@@ -41,6 +44,8 @@ pub struct Hooks {
     pub validate_status: fn(&Value, &Value) -> Vec<FieldError>,
     /// Rules of an approval beyond metadata: `(new, old)`.
     pub validate_approval: fn(&Value, &Value) -> Vec<FieldError>,
+    /// Rules of an update of a part of the spec `(part, new, old)` beyond metadata.
+    pub validate_part: fn(Subresource, &Value, &Value) -> Vec<FieldError>,
     /// Warnings for the client, of a create or update `(new, old)`.
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Table cells, one for each of the kind's columns: `(object, now in unix ms)`.
@@ -59,10 +64,12 @@ impl Hooks {
         prepare_update: |_, _| (),
         prepare_status: |_, _| (),
         prepare_approval: |_, _| (),
+        prepare_part: |_, _, _| (),
         prepare_delete: |_, _| (),
         validate: |_, _| Vec::new(),
         validate_status: |_, _| Vec::new(),
         validate_approval: |_, _| Vec::new(),
+        validate_part: |_, _, _| Vec::new(),
         warnings: |_, _| Vec::new(),
         row: |object, now_unix_ms| {
             vec![
@@ -118,8 +125,12 @@ pub struct BuiltIn {
     /// Set for a version that is served but not stored. All of its hooks but `default` then see the stored version;
     /// `row` and `fields` are the stored kind's.
     pub conversion: Option<Conversion>,
-    /// Its objects are questions: created and answered, never stored.
+    /// Its objects are created to be answered or done at once, and never stored.
     pub review: Option<Review>,
+    /// Its objects are looked up when they are read: nobody writes them and nothing is stored.
+    pub observed: bool,
+    /// What to tell whoever uses it, when it is going away.
+    pub deprecation: Option<&'static str>,
     /// What the kind does of its own.
     pub hooks: Hooks,
     /// Root of its schema.
@@ -151,6 +162,8 @@ impl BuiltIn {
             status_metadata: StatusMetadata::SentBut(&[]),
             conversion: None,
             review: None,
+            observed: false,
+            deprecation: None,
             hooks: Hooks::NONE,
             definition: |generator| generator.subschema_for::<T>(),
         }

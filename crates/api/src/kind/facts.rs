@@ -155,9 +155,14 @@ impl Kind {
         self.built_in().is_some_and(|kind| kind.status_on_create)
     }
 
-    /// Its objects are questions: created and answered, never stored.
+    /// Its objects are created to be answered or done at once, and never stored.
     pub fn review(&self) -> Option<Review> {
         self.built_in()?.review
+    }
+
+    /// Its objects are looked up when they are read, and never stored.
+    pub fn is_observed(&self) -> bool {
+        self.built_in().is_some_and(|kind| kind.observed)
     }
 
     /// The resource id used in state keys and messages: `pods`, `deployments.apps`. All versions of a kind share it.
@@ -223,10 +228,10 @@ impl Kind {
         }
     }
 
-    /// What to tell whoever uses it, when its version is going away.
+    /// What to tell whoever uses it, when it is going away.
     pub fn deprecation(&self) -> Option<&str> {
         match self {
-            Self::BuiltIn(_) => None,
+            Self::BuiltIn(kind) => kind.deprecation,
             Self::Custom(kind) => kind.deprecation.as_deref(),
         }
     }

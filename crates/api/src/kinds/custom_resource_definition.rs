@@ -13,6 +13,7 @@ use crate::meta::{Meta, StatusMetadata, object_mut};
 use crate::table;
 
 mod conversion;
+mod costs;
 mod names;
 mod schema;
 mod structure;

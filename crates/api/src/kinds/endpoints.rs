@@ -30,10 +30,10 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
         Column::AGE,
     ],
     create_on_update: true,
+    deprecation: Some(DEPRECATED),
     hooks: Hooks {
         default,
         validate,
-        warnings: |_, _| vec![DEPRECATED.to_owned()],
         row,
         ..Hooks::NONE
     },

@@ -5,12 +5,19 @@ use std::collections::{BTreeSet, HashSet};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 
+use crate::admission::{Admission, Denied};
 use crate::field_error::FieldError;
 use crate::kind::{BuiltIn, Column, Hooks, Kind, Subresource};
 use crate::meta::{Meta, names, object_mut};
 use crate::table;
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
+/// Labels of a node that its pods get too (upstream plugin `PodTopologyLabels`).
+pub const TOPOLOGY_LABELS: [&str; 2] = [
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+];
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
 
@@ -40,6 +47,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     status_on_create: true,
     hooks: Hooks {
         default,
+        admit,
         validate,
         row,
         fields,
@@ -67,6 +75,25 @@ fn default(object: &mut Value) {
     {
         object_mut(status).insert("allocatable".to_owned(), capacity);
     }
+}
+
+/// Nothing is scheduled to a new node before its conditions are looked at (upstream plugin `TaintNodesByCondition`).
+fn admit(node: &mut Value, old: Option<&Value>, admission: &Admission<'_>) -> Result<(), Denied> {
+    if old.is_some() || admission.subresource.is_some() {
+        return Ok(());
+    }
+    let spec = object_mut(object_mut(node).entry("spec").or_insert_with(|| json!({})));
+    let taints = spec.entry("taints").or_insert_with(|| json!([]));
+    if taints.is_null() {
+        *taints = json!([]);
+    }
+    if let Some(taints) = taints.as_array_mut() {
+        let is_ours = |taint: &Value| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule";
+        if !taints.iter().any(is_ours) {
+            taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
+        }
+    }
+    Ok(())
 }
 
 fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {

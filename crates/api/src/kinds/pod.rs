@@ -3,6 +3,8 @@
 //! The rules of a pod spec, which templates share, are in `podspec`; here and below is what only pods have.
 
 mod admission;
+mod ephemeral;
+mod resize;
 mod row;
 mod runtime_class;
 mod status;
@@ -29,8 +31,10 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     categories: &["all"],
     subresources: &[
         Subresource::Binding,
+        Subresource::EphemeralContainers,
         Subresource::Eviction,
         Subresource::Log,
+        Subresource::Resize,
         Subresource::Status,
     ],
     status_metadata: StatusMetadata::SentBut(&["ownerReferences"]),
@@ -57,8 +61,10 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
         admit,
         prepare_create: strategy::prepare_create,
         prepare_status: strategy::prepare_status,
+        prepare_part,
         validate,
         validate_status: status::validate,
+        validate_part,
         warnings: warnings::pod,
         row: row::cells,
         fields,
@@ -116,6 +122,22 @@ fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     match old {
         None => update::validate_create(new),
         Some(old) => update::validate_update(new, old),
+    }
+}
+
+fn prepare_part(part: Subresource, kept: &mut Value, sent: &mut Value) {
+    match part {
+        Subresource::EphemeralContainers => ephemeral::take(kept, sent),
+        Subresource::Resize => resize::take(kept, sent),
+        _ => {}
+    }
+}
+
+fn validate_part(part: Subresource, new: &Value, old: &Value) -> Vec<FieldError> {
+    match part {
+        Subresource::EphemeralContainers => ephemeral::validate(new, old),
+        Subresource::Resize => resize::validate(new, old),
+        _ => Vec::new(),
     }
 }
 

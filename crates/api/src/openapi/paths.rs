@@ -26,6 +26,17 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
         paths.insert(collection, item);
         return;
     }
+    if kind.is_observed() {
+        let read = Operation::new(kind, "read", "get", "").answers(&definition);
+        let (list, read) = (list(kind, &definition, "").build(), read.build());
+        let parameters = |with_name| common(kind, with_name);
+        paths.insert(
+            collection,
+            json!({"get": list, "parameters": parameters(false)}),
+        );
+        paths.insert(object, json!({"get": read, "parameters": parameters(true)}));
+        return;
+    }
     paths.insert(collection, collection_item(kind, &definition));
     paths.insert(object.clone(), object_item(kind, &definition));
     if kind.namespaced() {

@@ -51,9 +51,12 @@ pub(super) fn subresource_definition(
         Subresource::Binding => definition_of::<Binding>(),
         Subresource::Eviction => definition_of::<Eviction>(),
         Subresource::Token => definition_of::<TokenRequest>(),
-        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
-            definition.to_owned()
-        }
+        Subresource::Status
+        | Subresource::Log
+        | Subresource::Finalize
+        | Subresource::Approval
+        | Subresource::EphemeralContainers
+        | Subresource::Resize => definition.to_owned(),
     }
 }
 
@@ -110,7 +113,9 @@ impl Components {
                 Subresource::Status
                 | Subresource::Log
                 | Subresource::Finalize
-                | Subresource::Approval => {}
+                | Subresource::Approval
+                | Subresource::EphemeralContainers
+                | Subresource::Resize => {}
             }
         }
         let patch = json!({

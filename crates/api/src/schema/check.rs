@@ -107,19 +107,11 @@ impl<'a> Walk<'a> {
     fn object(&mut self, object: &'a Object, fields: &mut Map<String, Value>) -> Result<(), Error> {
         let owner = self.owner.replace(&object.name);
         let known = |field: &str| object.fields.contains_key(field);
-        let unknown: Vec<String> = fields
-            .keys()
-            .filter(|field| !known(field))
-            .cloned()
-            .collect();
-        for field in unknown {
-            fields.remove(&field);
-            if self.checked.unknown.len() < MAX_UNKNOWN {
-                let path = self.join(&field);
-                self.checked.unknown.push(path);
-            }
-        }
-        fields.retain(|_, value| !value.is_null());
+        let unknown = fields.keys().filter(|field| !known(field));
+        let room = MAX_UNKNOWN.saturating_sub(self.checked.unknown.len());
+        let unknown: Vec<String> = unknown.take(room).map(|field| self.join(field)).collect();
+        self.checked.unknown.extend(unknown);
+        fields.retain(|field, value| known(field) && !value.is_null());
         for (name, value) in fields.iter_mut() {
             let Some((name, field)) = object.fields.get_key_value(name.as_str()) else {
                 continue;
@@ -167,7 +159,7 @@ impl<'a> Walk<'a> {
             }
         }
         push_dotted(&mut path, field);
-        path
+        shortened(path)
     }
 
     fn mismatch(&self, schema: &Schema, word: &str) -> Error {
@@ -185,6 +177,17 @@ impl<'a> Walk<'a> {
             None => format!("json: cannot unmarshal {word} into Go value of type {go_type}"),
         })
     }
+}
+
+/// So many bytes of an unknown field's path are told: no more than was sent.
+const PATH_BYTES: usize = 1024;
+
+fn shortened(mut path: String) -> String {
+    if path.len() > PATH_BYTES {
+        path.truncate(path.floor_char_boundary(PATH_BYTES));
+        path.push_str("...");
+    }
+    path
 }
 
 fn push_dotted(path: &mut String, name: &str) {

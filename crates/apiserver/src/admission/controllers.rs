@@ -114,6 +114,7 @@ impl ApiServer {
             operation: write.operation,
             old: write.old,
             dry_run: false,
+            options: None,
         }
     }
 }

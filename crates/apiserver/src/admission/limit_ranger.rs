@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::LimitRange;
+use kontiki_api::Subresource;
 use kontiki_api::limit_ranger;
 use kontiki_api::meta::Meta;
 use kontiki_base::status::Status;
@@ -19,15 +20,17 @@ impl Plugin for LimitRanger {
     }
 
     fn handles(&self, request: &Request<'_>) -> bool {
-        let is_bound = match &**request.target.kind.resource() {
-            // Nothing that a range is about can change later.
-            "pods" => request.operation == Operation::Create,
-            "persistentvolumeclaims" => {
-                matches!(request.operation, Operation::Create | Operation::Update)
+        let (operation, subresource) = (request.operation, request.target.subresource);
+        let is_bound = match (&**request.target.kind.resource(), subresource) {
+            // What a range is about changes later by a resize only.
+            ("pods", None) => operation == Operation::Create,
+            ("pods", Some(Subresource::Resize)) => operation == Operation::Update,
+            ("persistentvolumeclaims", None) => {
+                matches!(operation, Operation::Create | Operation::Update)
             }
             _ => false,
         };
-        is_bound && request.target.subresource.is_none() && request.has_any_in_namespace(RANGES)
+        is_bound && request.has_any_in_namespace(RANGES)
     }
 
     fn mutate<'a>(

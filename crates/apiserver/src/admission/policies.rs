@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use kontiki_api::Kind;
 use kontiki_api::cel::admission;
 use kontiki_base::status::{Cause, Reason, Status};
+use kontiki_state::Object;
 use serde_json::{Value, json};
 
 use super::expressions::Source;
@@ -54,7 +55,7 @@ impl Plugin for Policies {
         new: Option<&'a Value>,
         effects: &'a mut Effects,
     ) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(std::future::ready(validate(request, new, effects)))
+        Box::pin(validate(request, new, effects))
     }
 }
 
@@ -66,7 +67,7 @@ struct Denial {
     reason: Reason,
 }
 
-fn validate(
+async fn validate(
     request: &Request<'_>,
     new: Option<&Value>,
     effects: &mut Effects,
@@ -77,7 +78,8 @@ fn validate(
         .filter_map(|object| object.typed::<Binding>().ok())
         .collect();
     let mut denials = Vec::new();
-    for object in snapshot.list(POLICIES, None, None) {
+    let policies: Vec<Arc<Object>> = snapshot.list(POLICIES, None, None).collect();
+    for object in policies {
         let bound = |binding: &&Arc<Binding>| *binding.policy == *object.key.name;
         let mut bindings = bindings.iter().filter(bound).peekable();
         if bindings.peek().is_none() {
@@ -105,7 +107,7 @@ fn validate(
                 binding,
                 kind: kind.clone(),
             };
-            match bound.decide(request, new) {
+            match bound.decide(request, new).await {
                 Ok(decisions) => bound.act(decisions, &mut denials, effects),
                 Err(why) => denials.extend(policy.misconfigured(Some(&binding.name), &why)),
             }
@@ -126,12 +128,16 @@ struct Bound<'p> {
 
 impl Bound<'_> {
     /// What the policy says, for each of the binding's parameters.
-    fn decide(&self, request: &Request<'_>, new: Option<&Value>) -> Result<Vec<Decision>, String> {
+    async fn decide(
+        &self,
+        request: &Request<'_>,
+        new: Option<&Value>,
+    ) -> Result<Vec<Decision>, String> {
         let matched = self.binding.criteria.matched(request, new);
         if matched.map_err(|why| why.message)?.is_none() {
             return Ok(Vec::new());
         }
-        let params = params::collect(self.policy, self.binding, request)?;
+        let params = params::collect(self.policy, self.binding, request).await?;
         let versioned = Versioned::new(request, &self.kind, new);
         let source = Source::new(request, &versioned, true);
         let request_type = admission::request_type();

@@ -10,6 +10,7 @@
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ResourceQuota;
+use kontiki_api::Subresource;
 use kontiki_api::quota::{self, Change, Owned};
 use kontiki_base::status::Status;
 use kontiki_state::{Object, Op, Precondition};
@@ -30,13 +31,14 @@ impl Plugin for ResourceQuotas {
 
     fn handles(&self, request: &Request<'_>) -> bool {
         let resource = &**request.target.kind.resource();
-        let counts = match request.operation {
-            Operation::Create => !matches!(resource, "events" | "events.events.k8s.io"),
+        let counts = match (request.operation, request.target.subresource) {
+            (Operation::Create, None) => !matches!(resource, "events" | "events.events.k8s.io"),
             // Only of these an update may use more.
-            Operation::Update => matches!(resource, "services" | "persistentvolumeclaims"),
-            Operation::Delete | Operation::Connect => false,
+            (Operation::Update, None) => matches!(resource, "services" | "persistentvolumeclaims"),
+            (Operation::Update, Some(Subresource::Resize)) => resource == "pods",
+            _ => false,
         };
-        counts && request.target.subresource.is_none() && request.has_any_in_namespace(QUOTAS)
+        counts && request.has_any_in_namespace(QUOTAS)
     }
 
     fn validate<'a>(

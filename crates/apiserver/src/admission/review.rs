@@ -6,7 +6,8 @@ use kontiki_api::{Kind, Subresource};
 use serde_json::{Map, Value, json};
 
 use super::matching::{name_of, namespace_of};
-use super::{Operation, Request};
+use super::{Operation, Request, Sent};
+use crate::options::{DeleteOptions, WriteOptions};
 use crate::versions;
 
 /// The objects of a request in one version.
@@ -98,6 +99,7 @@ fn user_json(request: &Request<'_>) -> Value {
     json
 }
 
+/// The options as they were sent, under the kind of what is done: a patch says `UpdateOptions`, as upstream.
 fn options_json(request: &Request<'_>) -> Value {
     let kind = match request.operation {
         Operation::Create => "CreateOptions",
@@ -109,5 +111,36 @@ fn options_json(request: &Request<'_>) -> Value {
     if request.dry_run {
         options["dryRun"] = json!(["All"]);
     }
+    match request.options {
+        Some(Sent::Write(sent)) => write_options(&mut options, sent),
+        Some(Sent::Delete(sent)) => delete_options(&mut options, sent),
+        None => {}
+    }
     options
+}
+
+fn write_options(options: &mut Value, sent: &WriteOptions) {
+    if let Some(manager) = sent.field_manager.as_deref().filter(|it| !it.is_empty()) {
+        options["fieldManager"] = manager.into();
+    }
+    if let Some(validation) = sent.field_validation.name() {
+        options["fieldValidation"] = validation.into();
+    }
+}
+
+fn delete_options(options: &mut Value, sent: &DeleteOptions) {
+    if let Some(seconds) = sent.grace_period_seconds {
+        options["gracePeriodSeconds"] = seconds.into();
+    }
+    if let Some(uid) = &sent.uid {
+        options["preconditions"]["uid"] = uid.as_str().into();
+    }
+    if let Some(revision) = &sent.resource_version {
+        options["preconditions"]["resourceVersion"] = revision.as_str().into();
+    }
+    match (sent.orphan_dependents, sent.propagation) {
+        (Some(orphan), _) => options["orphanDependents"] = orphan.into(),
+        (None, Some(propagation)) => options["propagationPolicy"] = propagation.name().into(),
+        (None, None) => {}
+    }
 }

@@ -26,7 +26,11 @@ pub struct RequestInfo {
 
 impl ApiServer {
     /// Refuses what the user may not do.
-    pub fn authorize_request(&self, context: &Context, info: &RequestInfo) -> Result<(), Status> {
+    pub async fn authorize_request(
+        &self,
+        context: &Context,
+        info: &RequestInfo,
+    ) -> Result<(), Status> {
         let attributes = Attributes {
             user: &context.user,
             namespace: &info.namespace,
@@ -40,6 +44,6 @@ impl ApiServer {
             },
             node_name: None,
         };
-        self.require(context, &attributes, None)
+        self.require(context, &attributes, None).await
     }
 }

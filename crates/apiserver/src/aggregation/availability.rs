@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::Delegation;
 use crate::modify::Change;
-use crate::options::{Context, Target, User};
+use crate::options::{Context, Target, User, WriteOptions};
 use crate::outbound::{Body, Error, whole};
 use crate::server::ApiServer;
 
@@ -128,8 +128,8 @@ impl ApiServer {
             },
             ..Context::default()
         };
-        let now = self.now_text();
-        let written = self.modify(&context, &target, false, |old, _| {
+        let (now, options) = (self.now_text(), WriteOptions::default());
+        let written = self.modify(&context, &target, &options, |old, _| {
             Ok(Change {
                 is_admitted: true,
                 ..Change::to(with_condition(old, found, &now))

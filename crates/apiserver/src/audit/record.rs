@@ -180,7 +180,7 @@ impl Trail {
         if self.0.is_some() {
             match outcome {
                 Ok(code) => self.complete(code, None),
-                Err(status) => self.complete(status.reason.http_code(), Some(&status.to_json())),
+                Err(status) => self.complete(status.http_code(), Some(&status.to_json())),
             }
         }
     }
@@ -189,7 +189,7 @@ impl Trail {
     pub fn refused(&self, about: impl FnOnce() -> About, status: &Status, why: &str) {
         if let Some(record) = &self.0 {
             record.decide(about, false);
-            let mut tree = failure(status.reason.http_code(), &status.to_json());
+            let mut tree = failure(status.http_code(), &status.to_json());
             tree["message"] = why.into();
             let mut state = record.state.lock();
             state.response_status = Some(tree);

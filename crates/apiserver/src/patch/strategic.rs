@@ -3,6 +3,8 @@
 //!
 //! After `apimachinery/pkg/util/strategicpatch`, the applying half.
 
+use std::collections::{HashMap, HashSet};
+
 use kontiki_api::managed_fields::Shape;
 use kontiki_base::status::{Reason, Status};
 use serde_json::{Map, Value};
@@ -61,7 +63,8 @@ fn merge_fields(shape: Shape<'_>, original: &mut Fields, mut patch: Fields) -> R
 fn retain(original: &mut Fields, patch: &Fields, retained: &Value) -> Result<(), Status> {
     let wrong = || bad("invalid patch format of retainKeys");
     let names = retained.as_array().ok_or_else(wrong)?;
-    let is_named = |name: &str| names.iter().any(|other| other == name);
+    let names: HashSet<&str> = names.iter().filter_map(Value::as_str).collect();
+    let is_named = |name: &str| names.contains(name);
     let is_set = |(name, value): (&String, &Value)| !value.is_null() && !name.starts_with('$');
     if patch
         .iter()
@@ -84,6 +87,7 @@ fn merge_field(
             .as_array()
             .ok_or_else(|| bad("invalid patch format of primitive list"))?;
         if let Some(items) = original.get_mut(name).and_then(Value::as_array_mut) {
+            let gone: HashSet<&Value> = gone.iter().collect();
             items.retain(|item| !gone.contains(item));
         }
         return Ok(());
@@ -151,6 +155,7 @@ fn merge_items(
         return Ok(union(original, patch));
     }
     let mut items = original;
+    let mut gone = HashSet::new();
     let mut plain = Vec::with_capacity(patch.len());
     let mut replaces = false;
     for item in patch {
@@ -158,26 +163,34 @@ fn merge_items(
             None => plain.push(item),
             Some("replace") => replaces = true,
             Some("delete") => {
-                let key = key_of(&item, merge_key)?;
-                items.retain(|other| other.get(merge_key) != Some(&key));
+                gone.insert(key_of(&item, merge_key)?);
             }
             Some("merge") => return Err(bad("merging list cannot yet be specified in the patch")),
             Some(other) => return Err(bad(format!("unknown patch type found: {other}"))),
         }
     }
+    let is_gone = |item: &Value| item.get(merge_key).is_some_and(|key| gone.contains(key));
+    items.retain(|item| !is_gone(item));
     if replaces {
         return Ok(plain.into_iter().map(without_directives).collect());
     }
+    let mut places: HashMap<Value, usize> = HashMap::with_capacity(items.len());
+    for (place, item) in items.iter().enumerate() {
+        if let Some(key) = item.get(merge_key) {
+            places.entry(key.clone()).or_insert(place);
+        }
+    }
     for item in plain {
         let key = key_of(&item, merge_key)?;
-        let current = items
-            .iter_mut()
-            .find(|other| other.get(merge_key) == Some(&key));
+        let current = places.get(&key).and_then(|place| items.get_mut(*place));
         match (current, item) {
             (Some(Value::Object(current)), Value::Object(patch)) => {
                 merge_fields(shape.item(), current, patch)?;
             }
-            (_, item) => items.push(without_directives(item)),
+            (_, item) => {
+                places.insert(key, items.len());
+                items.push(without_directives(item));
+            }
         }
     }
     Ok(items)
@@ -185,13 +198,11 @@ fn merge_items(
 
 fn union(mut original: Vec<Value>, patch: Vec<Value>) -> Vec<Value> {
     original.extend(patch);
-    let mut out: Vec<Value> = Vec::with_capacity(original.len());
-    for item in original {
-        if !out.contains(&item) {
-            out.push(item);
-        }
-    }
-    out
+    let mut seen = HashSet::with_capacity(original.len());
+    let is_first: Vec<bool> = original.iter().map(|item| seen.insert(item)).collect();
+    let mut is_first = is_first.into_iter();
+    original.retain(|_| is_first.next().unwrap_or(true));
+    original
 }
 
 fn key_of(item: &Value, merge_key: &str) -> Result<Value, Status> {

@@ -42,6 +42,11 @@ impl ApiServer {
         living.user(&claims).map(|user| (user, audiences))
     }
 
+    /// Whether a token is of our making, whatever became of what it is bound to.
+    pub(crate) fn is_signed_here(&self, token: &str) -> bool {
+        self.options().issuer.verify::<Claims>(token).is_some()
+    }
+
     /// The user of a token that names no audience: it is for this API.
     pub(crate) fn for_this_api(
         &self,

@@ -69,7 +69,7 @@ impl ApiServer {
         let account = self.current(context, &plain).await?;
         check_name(target, &request)?;
         let warnings = self
-            .admit_action(context, target, &mut request, options.dry_run)
+            .admit_action(context, target, &mut request, options)
             .await?;
         let spec = read(&request)?.completed(self.options().issuer.audiences())?;
         self.authorize_content(context, target, Operation::Create(&request))?;

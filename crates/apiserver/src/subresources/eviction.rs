@@ -48,7 +48,7 @@ impl ApiServer {
         self.authorize_content(context, target, Operation::Create(&body.value))?;
         let mut eviction = body.value;
         let warnings = self
-            .admit_action(context, target, &mut eviction, options.dry_run)
+            .admit_action(context, target, &mut eviction, options)
             .await?;
         let delete = DeleteOptions {
             dry_run: options.dry_run,

@@ -1,6 +1,7 @@
 //! Create: POST to a collection, or to a subresource that acts (binding, eviction).
 
 use kontiki_api::Subresource;
+use kontiki_api::kind::Review;
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_base::status::{Reason, Status};
 use kontiki_state::OpResult;
@@ -11,7 +12,8 @@ use crate::authz::content::Operation;
 use crate::body::Body;
 use crate::decode::{decode, match_namespace, recheck};
 use crate::errors::{
-    MODIFIED, already_exists, conflict, namespace_not_found, namespace_terminating, undefined,
+    MODIFIED, already_exists, conflict, namespace_not_found, namespace_terminating, not_supported,
+    undefined,
 };
 use crate::options::{Answer, Context, Target, WriteOptions, Written};
 use crate::server::ApiServer;
@@ -35,7 +37,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.authorize(context, "create", target)?;
+        self.authorize(context, "create", target).await?;
         context.audit.sends(&body.value);
         match target.subresource {
             None => {}
@@ -52,6 +54,9 @@ impl ApiServer {
         if target.kind.definition().is_some_and(|it| it.is_deleting) {
             return Err(undefined(&OpResult::Deleting));
         }
+        if let Some(Review::Binding) = target.kind.review() {
+            return self.bind_by_name(context, target, body, options).await;
+        }
         if let Some(review) = target.kind.review() {
             return self.review(context, target, review, body, options);
         }
@@ -64,7 +69,7 @@ impl ApiServer {
             .update(None, &mut object);
         target.kind.to_stored(&mut object);
         let answer = self
-            .create_object(context, target, object, options.dry_run, &mut warnings)
+            .create_object(context, target, object, options, &mut warnings)
             .await?;
         Ok(Written {
             object: self.shown_answer(&target.kind, answer).await?,
@@ -80,14 +85,17 @@ impl ApiServer {
         context: &Context,
         target: &Target,
         mut object: Value,
-        dry_run: bool,
+        options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
+        if target.kind.review().is_some() || target.kind.is_observed() {
+            return Err(not_supported(&target.kind, "create"));
+        }
         if !Meta::of(&object).resource_version().is_empty() {
             let message = "resourceVersion should not be set on objects to be created";
             return Err(Status::internal(message));
         }
-        if dry_run {
+        if options.dry_run {
             self.check_namespace_here(target)?;
         }
         let request = Request {
@@ -96,7 +104,8 @@ impl ApiServer {
             target,
             operation: admission::Operation::Create,
             old: None,
-            dry_run,
+            dry_run: options.dry_run,
+            options: Some(options.into()),
         };
         let mut effects = Effects::of_request(&request);
         request.mutate(&mut object, &mut effects).await?;
@@ -143,7 +152,7 @@ impl ApiServer {
                 name: draft.key.name.to_string(),
                 ..target.clone()
             };
-            if dry_run {
+            if options.dry_run {
                 return match self.find(&named) {
                     Some(_) => Err(already_exists(&target.kind, &named.name)),
                     None => Ok(draft.rendered(None)),

@@ -14,7 +14,7 @@ use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Object, Op, OpResult, Precondition};
 use serde_json::{Value, json};
 
-use crate::admission::{self, Effects, Request};
+use crate::admission::{self, Effects, Request, Sent};
 use crate::authz::content::Operation;
 use crate::authz::node::node_of;
 use crate::errors::{MODIFIED, conflict, not_found};
@@ -48,7 +48,7 @@ impl ApiServer {
         target: &Target,
         options: &DeleteOptions,
     ) -> Result<Written, Status> {
-        self.authorize(context, "delete", target)?;
+        self.authorize(context, "delete", target).await?;
         if node_of(&context.user).is_some() {
             let object = self.current(context, target).await?;
             self.authorize_content(context, target, Operation::Delete(&object.value()))?;
@@ -69,7 +69,8 @@ impl ApiServer {
         select: &ListOptions,
     ) -> Result<Page, Status> {
         let fields = select.field_selector.as_deref();
-        self.authorize_selection(context, "deletecollection", target, fields)?;
+        self.authorize_selection(context, "deletecollection", target, fields)
+            .await?;
         let page = self.list_unchecked(context, target, select).await?;
         for object in &page.items {
             let name = object.key.name.to_string();
@@ -119,6 +120,7 @@ impl ApiServer {
                 operation: admission::Operation::Delete,
                 old: Some(&old),
                 dry_run: options.dry_run,
+                options: Some(Sent::Delete(options)),
             };
             let mut effects = Effects::of_request(&request);
             let mut base = old.clone();

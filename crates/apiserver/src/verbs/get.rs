@@ -19,7 +19,10 @@ impl ApiServer {
         target: &Target,
         options: &GetOptions,
     ) -> Result<Answer, Status> {
-        self.authorize(context, "get", target)?;
+        self.authorize(context, "get", target).await?;
+        if target.kind.is_observed() {
+            return Ok(Answer::Object(self.component(target).await?));
+        }
         match Wanted::parse(options.resource_version.as_deref())? {
             Wanted::Newest => self.read_barrier(context).await?,
             Wanted::Any => {}

@@ -30,7 +30,11 @@ impl ApiServer {
         target: &Target,
         options: &ListOptions,
     ) -> Result<Page, Status> {
-        self.authorize_selection(context, "list", target, options.field_selector.as_deref())?;
+        self.authorize_selection(context, "list", target, options.field_selector.as_deref())
+            .await?;
+        if target.kind.is_observed() {
+            return self.components(target, options).await;
+        }
         let page = self.list_unchecked(context, target, options).await?;
         self.shown_page(&target.kind, page).await
     }

@@ -18,7 +18,7 @@ impl ApiServer {
         options: LogOptions,
     ) -> Result<LogStream, Status> {
         let target = target.clone().with(Subresource::Log);
-        self.authorize(context, "get", &target)?;
+        self.authorize(context, "get", &target).await?;
         check_options(&options)?;
         let pod = self.current(context, &target).await?;
         let pod_uid = pod.header.uid.to_string();

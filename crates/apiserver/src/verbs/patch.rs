@@ -30,7 +30,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.authorize(context, "patch", target)?;
+        self.authorize(context, "patch", target).await?;
         context.audit.sends(&body.value);
         if patch == PatchType::Strategic && target.kind.definition().is_some() {
             return Err(Status::new(Reason::UnsupportedMediaType, NOT_STRATEGIC));
@@ -52,7 +52,7 @@ impl ApiServer {
             self.catch_up(revision).await;
         }
         let modified = self
-            .modify(context, target, options.dry_run, |old, _| {
+            .modify(context, target, options, |old, _| {
                 let mut new = versions::tree(&target.kind, old).into_owned();
                 apply_patch(target, patch, &mut new, &body.value)?;
                 let mut warnings = Vec::new();
@@ -78,7 +78,11 @@ impl ApiServer {
         options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Value, Status> {
-        let tree = new.to_string();
+        // What a patch made of a secret is not shown, although upstream does: refusals come into logs.
+        let tree = match &**target.kind.resource() {
+            "secrets" => "<secret>".to_owned(),
+            _ => new.to_string(),
+        };
         let invalid = |why: String| {
             let message = format!("Invalid value: {tree:?}: {why}");
             let cause = Cause {
@@ -124,7 +128,7 @@ impl ApiServer {
                     .create_by_apply(context, target, &config, &manager, options, &mut warnings)
                     .await
                 {
-                    Err(status) if status.reason == Reason::AlreadyExists => continue,
+                    Err(status) if status.is_own(Reason::AlreadyExists) => continue,
                     created => {
                         let object = self.shown_answer(&target.kind, created?).await?;
                         let created = true;
@@ -138,7 +142,7 @@ impl ApiServer {
                 }
             }
             let modified = self
-                .modify(context, target, options.dry_run, |old, _| {
+                .modify(context, target, options, |old, _| {
                     let writer = self.writer(target, &manager, &now);
                     let live = versions::tree(&target.kind, old);
                     let mut new = writer.apply(Some(&live), &config, force)?;
@@ -164,7 +168,7 @@ impl ApiServer {
         options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
-        self.authorize(context, "create", target)?;
+        self.authorize(context, "create", target).await?;
         let uid = Meta::of(config).uid();
         if !uid.is_empty() {
             let why = format!(
@@ -178,7 +182,7 @@ impl ApiServer {
             .apply(None, config, true)?;
         target.kind.default(&mut new);
         target.kind.to_stored(&mut new);
-        self.create_object(context, target, new, options.dry_run, warnings)
+        self.create_object(context, target, new, options, warnings)
             .await
     }
 

@@ -29,7 +29,7 @@ impl ApiServer {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.authorize(context, "update", target)?;
+        self.authorize(context, "update", target).await?;
         context.audit.sends(&body.value);
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(context, target, body, options).await;
@@ -55,7 +55,7 @@ impl ApiServer {
         }
         let is_pinned = !Meta::of(&object).resource_version().is_empty();
         let modified = self
-            .modify(context, target, options.dry_run, |_, _| {
+            .modify(context, target, options, |_, _| {
                 if !is_pinned && !target.kind.unconditional_update() {
                     return Err(unconditional(&target.kind, &target.name));
                 }
@@ -85,18 +85,18 @@ impl ApiServer {
             Err(status) if status.reason == Reason::NotFound => {}
             found => return found.map(|_| None),
         }
-        self.authorize(context, "create", target)?;
+        self.authorize(context, "create", target).await?;
         let mut object = object.clone();
         metadata_mut(&mut object).remove("resourceVersion");
         let now = self.now_text();
         self.writer(target, manager, &now).update(None, &mut object);
         target.kind.to_stored(&mut object);
         let created = self
-            .create_object(context, target, object, options.dry_run, warnings)
+            .create_object(context, target, object, options, warnings)
             .await;
         match created {
             // Someone was faster: there is something to update now.
-            Err(status) if status.reason == Reason::AlreadyExists => Ok(None),
+            Err(status) if status.is_own(Reason::AlreadyExists) => Ok(None),
             created => {
                 let shown = self.shown_answer(&target.kind, created?).await?;
                 Ok(Some(shown))
@@ -109,7 +109,7 @@ impl ApiServer {
         &self,
         context: &Context,
         target: &Target,
-        dry_run: bool,
+        options: &WriteOptions,
         old: &Value,
         change: Change<'_>,
     ) -> Result<Admitted, Status> {
@@ -128,18 +128,27 @@ impl ApiServer {
         if !sent.is_empty() && sent != Meta::of(old).resource_version() {
             return Err(conflict(kind, &target.name, MODIFIED));
         }
-        if let Some(writer) = change.writer {
-            writer.update(Some(&versions::tree(kind, old)), &mut new);
-        }
-        kind.to_stored(&mut new);
         let request = Request {
             server: self,
             context,
             target,
             operation: admission::Operation::Update,
             old: Some(old),
-            dry_run,
+            dry_run: options.dry_run,
+            options: Some(options.into()),
         };
+        if target.subresource == Some(Subresource::Scale) {
+            return self.admit_scale(&request, old, new, change.writer).await;
+        }
+        let part = target.subresource.filter(|part| is_part_of_spec(*part));
+        if let Some(part) = part {
+            // Before it is tracked: what is not of the part does not change, hence gets no owner.
+            kind.prepare_part(part, &mut new, old);
+        }
+        if let Some(writer) = change.writer {
+            writer.update(Some(&versions::tree(kind, old)), &mut new);
+        }
+        kind.to_stored(&mut new);
         let mut effects = Effects::of_request(&request);
         request.mutate(&mut new, &mut effects).await?;
         recheck(kind, &mut new)?;
@@ -152,6 +161,10 @@ impl ApiServer {
             Some(Subresource::Approval) => {
                 kind.prepare_approval(&mut new, old);
                 kind.validate_approval(&new, old)
+            }
+            Some(part) if is_part_of_spec(part) => {
+                kind.prepare_part(part, &mut new, old);
+                kind.validate_part(part, &new, old)
             }
             Some(Subresource::Finalize) => {
                 new = with_finalizers(old, &new);
@@ -167,7 +180,9 @@ impl ApiServer {
         if !errors.is_empty() {
             return Err(kind.invalid(&new, &errors));
         }
-        warnings.extend(kind.warnings(&new, Some(old)));
+        if part.is_none() {
+            warnings.extend(kind.warnings(&new, Some(old)));
+        }
         request.validate(Some(&new), &mut effects).await?;
         warnings.append(&mut effects.warnings);
         Ok(Admitted {
@@ -177,6 +192,14 @@ impl ApiServer {
             _turn: effects.turn,
         })
     }
+}
+
+/// Whether a subresource is a part of the object's spec.
+fn is_part_of_spec(subresource: Subresource) -> bool {
+    matches!(
+        subresource,
+        Subresource::EphemeralContainers | Subresource::Resize
+    )
 }
 
 /// A change that may be stored.

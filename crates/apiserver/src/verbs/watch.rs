@@ -8,8 +8,8 @@
 //!                                                          follow: events | bookmark each minute | 410 | timeout
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -20,7 +20,9 @@ use kontiki_base::metrics::METRICS;
 use kontiki_base::random::{Random, SystemRandom};
 use kontiki_base::status::{Reason, Status};
 use kontiki_state::{Relay, Revision, Snapshot};
+use parking_lot::Mutex;
 
+use crate::errors::not_supported;
 use crate::follow::Follow;
 use crate::options::{Context, Target, WatchEvent, WatchOptions};
 use crate::revision::Wanted;
@@ -75,14 +77,18 @@ impl ApiServer {
         target: &Target,
         options: &WatchOptions,
     ) -> Result<Begun, Status> {
-        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())?;
+        self.authorize_selection(context, "watch", target, options.field_selector.as_deref())
+            .await?;
+        if target.kind.is_observed() || target.kind.review().is_some() {
+            return Err(not_supported(&target.kind, "watch"));
+        }
         check(options)?;
         let selection = Selection::parse(
             target,
             options.label_selector.as_deref(),
             options.field_selector.as_deref(),
         )?;
-        let place = Place::claim(&self.0.n_watches)?;
+        let place = Place::claim(&self.0.watches, Some(&context.user.name))?;
         let wanted = Wanted::parse(options.resource_version.as_deref())?;
         let sends_initial = match (options.send_initial_events, wanted) {
             (Some(sends), _) => sends,
@@ -139,10 +145,10 @@ impl ApiServer {
 }
 
 /// Goes on with a watch that a replica began: the events after `from`, out of a gateway's ring, whose objects are in
-/// the version of the target's kind already. Counts among `n_watches`.
+/// the version of the target's kind already. Counts among `watches`.
 pub(crate) fn follow_relay(
     relay: Relay,
-    n_watches: &Arc<AtomicUsize>,
+    watches: &Arc<Mutex<Watches>>,
     target: &Target,
     options: &WatchOptions,
     from: Revision,
@@ -153,7 +159,7 @@ pub(crate) fn follow_relay(
         options.field_selector.as_deref(),
     )?;
     let events = stream(Begun {
-        place: Place::claim(n_watches)?,
+        place: Place::claim(watches, None)?,
         follow: Follow::new(Arc::new(relay), target, selection),
         cursor: from,
         plan: Plan::following(options, &SystemRandom),
@@ -267,25 +273,58 @@ fn stream(
     }
 }
 
-/// One of the watches that this process may have open.
-pub(crate) struct Place(Arc<AtomicUsize>);
+/// One of the watches that this process, and its user, may have open.
+pub(crate) struct Place {
+    watches: Arc<Mutex<Watches>>,
+    user: Option<String>,
+}
 
 impl Place {
-    pub(crate) fn claim(n_watches: &Arc<AtomicUsize>) -> Result<Self, Status> {
-        let place = Self(Arc::clone(n_watches));
-        let n_before = n_watches.fetch_add(1, Ordering::Relaxed);
-        METRICS.watches.inc();
-        if n_before >= limits::WATCHES {
-            let message = "too many watches are open on this replica, please try again later";
-            return Err(Status::new(Reason::TooManyRequests, message).with_retry_after(5));
+    /// A place of a user's; of nobody's in particular where the caller counts users otherwise or has but one.
+    pub(crate) fn claim(watches: &Arc<Mutex<Watches>>, user: Option<&str>) -> Result<Self, Status> {
+        let full = |where_: &str| {
+            let message = format!("too many watches are open {where_}, please try again later");
+            Err(Status::new(Reason::TooManyRequests, message).with_retry_after(5))
+        };
+        let mut open = watches.lock();
+        if open.count >= limits::WATCHES {
+            return full("on this replica");
         }
-        Ok(place)
+        if let Some(user) = user {
+            let own = open.by_user.entry(user.to_owned()).or_default();
+            if *own >= limits::WATCHES_PER_USER {
+                return full("for this user");
+            }
+            *own += 1;
+        }
+        open.count += 1;
+        METRICS.watches.inc();
+        Ok(Self {
+            watches: Arc::clone(watches),
+            user: user.map(str::to_owned),
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut open = self.watches.lock();
+        open.count -= 1;
+        if let Some(user) = &self.user
+            && let Some(own) = open.by_user.get_mut(user)
+        {
+            *own -= 1;
+            if *own == 0 {
+                open.by_user.remove(user);
+            }
+        }
         METRICS.watches.sub(1);
     }
+}
+
+/// Watches that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    count: usize,
+    by_user: HashMap<String, usize>,
 }

@@ -71,6 +71,49 @@ async fn one_priority_class_is_the_default_and_the_systems_own_stay() {
 }
 
 #[tokio::test]
+async fn a_new_node_is_tainted_until_its_conditions_are_looked_at() {
+    let server = testing::server().await;
+    let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
+    let node = create(&server, "nodes", "", json!({"metadata": {"name": "n1"}})).await;
+    assert_eq!(node["spec"]["taints"], json!([taint]));
+    let mut own = json!({"metadata": {"name": "n2"}, "spec": {"taints": [taint]}});
+    let node = create(&server, "nodes", "", own.take()).await;
+    assert_eq!(node["spec"]["taints"], json!([taint]), "once");
+    let mut bare = node.clone();
+    bare["spec"]["taints"] = json!([]);
+    let updated = put(&server, &object("nodes", "", "n2"), bare)
+        .await
+        .unwrap();
+    let taints = &updated["spec"]["taints"];
+    assert!(taints.as_array().is_none_or(Vec::is_empty), "{taints}");
+}
+
+#[tokio::test]
+async fn a_pod_shows_the_zone_of_its_node() {
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    let server = testing::server().await;
+    let labels = json!({ZONE: "z1", "topology.kubernetes.io/region": "r", "other": "x"});
+    let node = json!({"metadata": {"name": "n1", "labels": labels}});
+    create(&server, "nodes", "", node).await;
+    let mut own = pod("own");
+    own["metadata"]["labels"] = json!({ZONE: "mine", "app": "own"});
+    create(&server, "pods", "default", own).await;
+    let binding = json!({"metadata": {"name": "own", "labels": {"sent": "too"}}, "target": {"kind": "Node", "name": "n1"}});
+    let target = object("pods", "default", "own").with(Subresource::Binding);
+    post(&server, &target, binding).await.unwrap();
+    let bound = get(&server, &object("pods", "default", "own"))
+        .await
+        .unwrap();
+    let expected =
+        json!({ZONE: "z1", "topology.kubernetes.io/region": "r", "app": "own", "sent": "too"});
+    assert_eq!(bound["metadata"]["labels"], expected);
+    let mut placed = pod("placed");
+    placed["spec"]["nodeName"] = json!("n1");
+    let placed = create(&server, "pods", "default", placed).await;
+    assert_eq!(placed["metadata"]["labels"][ZONE], "z1");
+}
+
+#[tokio::test]
 async fn an_ingress_gets_the_default_class() {
     let server = testing::server().await;
     let class = json!({

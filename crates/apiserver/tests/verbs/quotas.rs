@@ -13,7 +13,7 @@ use super::{get, post, put};
 const QUOTAS: &str = "resourcequotas";
 
 /// A quota that has been counted.
-async fn quota(server: &ApiServer, hard: Value) {
+pub(crate) async fn quota(server: &ApiServer, hard: Value) {
     let spec = json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
     let mut quota = create(server, QUOTAS, "default", spec).await;
     let names = hard.as_object().unwrap().keys();

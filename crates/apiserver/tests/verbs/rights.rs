@@ -1,10 +1,11 @@
 //! Roles and bindings: what they grant, what nobody may give away, and what reviews say of both.
 
-use kontiki_apiserver::testing::{self, admin, collection, create, jane, object};
+use kontiki_apiserver::testing::{self, Memory, admin, collection, create, creation, jane, object};
 use kontiki_apiserver::{
     ApiServer, Body, Context, GetOptions, ListOptions, PatchType, Target, WriteOptions, Written,
 };
 use kontiki_base::status::{Reason, Status};
+use kontiki_state::Proposal;
 use serde_json::{Value, json};
 
 use super::delete;
@@ -55,6 +56,30 @@ async fn list(
         .list(&jane(), &collection(resource, namespace), &options)
         .await;
     listed.map(|_| ()).map_err(|status| status.reason)
+}
+
+#[tokio::test]
+async fn nobody_is_refused_for_what_this_replica_has_not_heard_of_yet() {
+    let memory = Memory::default();
+    let server = testing::server_over(memory.clone()).await;
+    let rules = json!([{"verbs": ["list"], "apiGroups": [""], "resources": ["pods"]}]);
+    let mut bound = binding("pods", "Role", "pods");
+    bound["metadata"]["uid"] = json!("u2");
+    bound["roleRef"]["apiGroup"] = json!("rbac.authorization.k8s.io");
+    bound["subjects"][0]["apiGroup"] = json!("rbac.authorization.k8s.io");
+    let mut granted = role("pods", rules);
+    granted["metadata"]["uid"] = json!("u1");
+    let ops = vec![
+        creation(ROLES, "default", granted),
+        creation(BINDINGS, "default", bound),
+    ];
+    memory.lag_behind(Proposal::batch(ops));
+    let listed = list(&server, "pods", "default", "").await;
+    assert_eq!(listed, Ok(()));
+    assert_eq!(
+        list(&server, "secrets", "default", "").await,
+        Err(Reason::Forbidden)
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use kontiki_api::kinds::by_path;
 use kontiki_apiserver::testing::{admin, create, server};
 use kontiki_apiserver::{
-    ApiServer, DeleteOptions, ListOptions, PatchType, Target, WatchEvent, WatchOptions,
+    ApiServer, DeleteOptions, ListOptions, PatchType, Target, WatchEvent, WatchOptions, shown_item,
 };
 use kontiki_base::status::Reason;
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ async fn lists_and_watches_speak_the_asked_version() {
         .list(&admin(), &old, &ListOptions::default())
         .await
         .unwrap();
-    let item = page.items[0].value();
+    let item = shown_item(&old.kind, &page.items[0]).unwrap().value();
     assert_eq!(item["apiVersion"], "autoscaling/v1");
     assert_eq!(item["spec"]["targetCPUUtilizationPercentage"], 60);
     let mut watch = server

@@ -69,3 +69,26 @@ fn a_condition_is_the_schedulers_and_a_binding_is_nobodys() {
     let pod = state.snapshot().find("pods", "default", "web").unwrap();
     assert_eq!(pod.header.field("spec.nodeName"), Some("n1"));
 }
+
+#[test]
+fn a_bound_pod_shows_the_zone_of_its_node() {
+    let (mut state, pod) = with_pod();
+    let zone = "topology.kubernetes.io/zone";
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {zone: "z1"}}});
+    let kind = by_resource("nodes").unwrap();
+    let op = Op::Create {
+        key: Key::new("nodes", "", "n1"),
+        header: header_of(kind, &node),
+        bytes: stored::canonical(node),
+    };
+    apply(&mut state, 2, vec![op]);
+    let bind = Decision::Bind {
+        pod,
+        node: "n1".into(),
+    };
+    let ops = place(&state.snapshot(), &bind, 1_767_225_601_000).ops;
+    apply(&mut state, 3, ops);
+    let pod = state.snapshot().find("pods", "default", "web").unwrap();
+    assert_eq!(pod.value()["metadata"]["labels"], json!({zone: "z1"}));
+    assert_eq!(pod.header.labels.lookup(zone), Some("z1"));
+}

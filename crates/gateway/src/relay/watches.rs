@@ -51,12 +51,12 @@ pub fn prepare(parsed: &Parsed, method: &Method, headers: &HeaderMap) -> Option<
         return None;
     }
     let options = query::watch_options(&parsed.query).ok()?;
-    let offer = Offer::of(target.kind.api_version(), target.kind.kind());
+    let offer = Offer::of_kind(&target.kind);
     let accepted = accept::negotiate(headers, offer).ok()?;
     accepted.format.stream_type()?;
     let now_unix_ms = SystemClock::shared().unix_ms();
     let (kind, query) = (target.kind.clone(), &parsed.query);
-    let shaper = Shaper::new(kind, accepted.shape, query, now_unix_ms);
+    let shaper = Shaper::new(kind, accepted, query, now_unix_ms);
     Some(Prepared {
         shaper: shaper.ok()?,
         target: target.clone(),

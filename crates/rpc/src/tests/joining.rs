@@ -83,7 +83,11 @@ impl JoinAuthority for Strict {
 async fn joins_are_recorded_without_their_tokens() {
     let (server, mut entries) =
         testing::server_audited(json!([{"level": "RequestResponse"}])).await;
-    let service = Service::new(Arc::new(Strict), server.options().auditor.clone());
+    let service = Service::new(
+        Arc::new(Strict),
+        server.options().auditor.clone(),
+        server.options().clock.clone(),
+    );
     for token in ["wrong-secret", "right-secret"] {
         let request = proto::JoinNodeRequest {
             token: token.into(),

@@ -39,6 +39,7 @@ impl Value<'_> {
             (Value::Ip(a), Value::Ip(b)) => a == b,
             (Value::Cidr(a), Value::Cidr(b)) => a == b,
             (Value::Quantity(a), Value::Quantity(b)) => a.minus(*b).sign() == 0,
+            (Value::Semver(a), Value::Semver(b)) => a == b,
             (Value::Format(a), Value::Format(b)) => a.name == b.name,
             (a, b) => a.numbers(b) == Some(Ordering::Equal),
         })

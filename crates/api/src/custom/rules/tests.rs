@@ -12,7 +12,15 @@ fn errors(rule: &Value, new: &Value, old: Option<&Value>) -> Vec<String> {
             "min": {"type": "integer"}, "max": {"type": "integer"}, "name": {"type": "string"},
         },
     }}}));
-    assert_eq!(check(schema.field("spec").unwrap(), false, "spec"), []);
+    assert_eq!(
+        check(
+            schema.field("spec").unwrap(),
+            false,
+            "spec",
+            &mut Vec::new()
+        ),
+        []
+    );
     let rules = Rules::of(&schema);
     let object = |spec: &Value| json!({"spec": spec});
     let errors = rules.validate(&object(new), old.map(object).as_ref());
@@ -107,7 +115,7 @@ fn authors_read_what_is_wrong_with_a_rule() {
             "s.x-kubernetes-validations[0].messageExpression: Invalid value: ",
         ),
     ] {
-        let errors = check(&schema(rule.clone()), false, "s");
+        let errors = check(&schema(rule.clone()), false, "s", &mut Vec::new());
         assert_eq!(errors.len(), 1, "{rule} {errors:?}");
         assert!(errors[0].to_string().starts_with(start), "{}", errors[0]);
     }

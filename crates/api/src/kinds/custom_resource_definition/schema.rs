@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::costs::{Cardinality, Costs};
 use super::text;
 use crate::custom::structural::Structural;
 use crate::custom::{default_by, prune, rules, validate_by};
@@ -49,8 +50,11 @@ pub(super) fn validate(path: &str, schema: &Value, has_status: bool) -> Vec<Fiel
     let place = Place {
         is_root: true,
         is_nested: false,
+        cardinality: Cardinality::ONE,
     };
-    walk(path, schema, place, &mut errors);
+    let mut costs = Costs::default();
+    walk(path, schema, place, &mut costs, &mut errors);
+    errors.extend(costs.finish(path));
     errors
 }
 
@@ -82,9 +86,10 @@ struct Place {
     is_root: bool,
     /// Within `allOf` and the like, where only values are judged.
     is_nested: bool,
+    cardinality: Cardinality,
 }
 
-fn walk(path: &str, schema: &Value, place: Place, errors: &mut Vec<FieldError>) {
+fn walk(path: &str, schema: &Value, place: Place, costs: &mut Costs, errors: &mut Vec<FieldError>) {
     words(path, schema, errors);
     list(path, schema, errors);
     map(path, schema, errors);
@@ -93,7 +98,9 @@ fn walk(path: &str, schema: &Value, place: Place, errors: &mut Vec<FieldError>) 
         let is_resource = place.is_root || schema["x-kubernetes-embedded-resource"] == true;
         if schema["x-kubernetes-validations"].is_array() {
             let of = Structural::of(schema);
-            errors.extend(rules::check(&of, is_resource, path));
+            let mut priced = Vec::new();
+            errors.extend(rules::check(&of, is_resource, path, &mut priced));
+            errors.extend(costs.count(&of, is_resource, place.cardinality, priced));
         }
     }
     let below = Place {
@@ -101,11 +108,16 @@ fn walk(path: &str, schema: &Value, place: Place, errors: &mut Vec<FieldError>) 
         ..place
     };
     for (name, of) in schema["properties"].as_object().into_iter().flatten() {
-        walk(&format!("{path}.properties[{name}]"), of, below, errors);
+        let path = format!("{path}.properties[{name}]");
+        walk(&path, of, below, costs, errors);
     }
     for word in ["additionalProperties", "items"] {
         if let Some(of @ Value::Object(_)) = schema.get(word) {
-            walk(&format!("{path}.{word}"), of, below, errors);
+            let inside = Place {
+                cardinality: place.cardinality.inside(&Structural::bounds_of(schema)),
+                ..below
+            };
+            walk(&format!("{path}.{word}"), of, inside, costs, errors);
         }
     }
     let nested = Place {
@@ -114,11 +126,11 @@ fn walk(path: &str, schema: &Value, place: Place, errors: &mut Vec<FieldError>) 
     };
     for word in ["allOf", "anyOf", "oneOf"] {
         for (idx, of) in schema[word].as_array().into_iter().flatten().enumerate() {
-            walk(&format!("{path}.{word}[{idx}]"), of, nested, errors);
+            walk(&format!("{path}.{word}[{idx}]"), of, nested, costs, errors);
         }
     }
     if let Some(of @ Value::Object(_)) = schema.get("not") {
-        walk(&format!("{path}.not"), of, nested, errors);
+        walk(&format!("{path}.not"), of, nested, costs, errors);
     }
 }
 

@@ -29,7 +29,7 @@ pub fn validate_create(pod: &Value) -> Vec<FieldError> {
     errors.0
 }
 
-fn metadata_and_spec(errors: &mut Errors, pod: &Value) -> PodSpec {
+pub(super) fn metadata_and_spec(errors: &mut Errors, pod: &Value) -> PodSpec {
     let pod: Pod = typed(Some(pod));
     let spec = pod.spec.unwrap_or_default();
     let annotations = pod.metadata.annotations.unwrap_or_default();

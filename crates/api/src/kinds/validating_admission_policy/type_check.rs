@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 use crate::cel::{Environment, Program, Type, admission, type_of};
 use crate::kind::Kind;
-use crate::kinds;
 use crate::podspec::json::{list, text};
+use crate::registry::Kinds;
 
 /// Upstream's limit of kinds that are looked at for one policy.
 const MAX_KINDS: usize = 10;
 
-/// `status.typeChecking.expressionWarnings` of a policy.
-pub fn expression_warnings(policy: &Value) -> Vec<Value> {
-    let kinds = kinds_of(policy);
-    let params = params_of(policy);
+/// `status.typeChecking.expressionWarnings` of a policy, by the kinds that are served.
+pub fn expression_warnings(policy: &Value, kinds: &Kinds) -> Vec<Value> {
+    let params = params_of(policy, kinds);
+    let kinds = kinds_of(policy, kinds);
     let environments: Vec<(&Kind, Environment)> = kinds
         .into_iter()
         .map(|kind| (kind, environment(policy, kind, params.clone())))
@@ -46,8 +46,8 @@ pub fn expression_warnings(policy: &Value) -> Vec<Value> {
 }
 
 /// The kinds that the rules name, in order.
-fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
-    let mut found: Vec<&'static Kind> = Vec::new();
+fn kinds_of<'k>(policy: &Value, kinds: &'k Kinds) -> Vec<&'k Kind> {
+    let mut found: Vec<&Kind> = Vec::new();
     for rule in list(policy, "/spec/matchConstraints/resourceRules") {
         let names = |pointer: &str| -> Vec<&str> {
             let names: Vec<&str> = list(rule, pointer)
@@ -62,7 +62,7 @@ fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
         };
         let (groups, versions) = (names("/apiGroups"), names("/apiVersions"));
         let resources = names("/resources");
-        let named = kinds::KINDS.iter().copied().filter(|kind| {
+        let named = kinds.iter().filter(|kind| {
             groups.contains(&kind.group())
                 && versions.contains(&kind.version())
                 && resources.contains(&kind.plural())
@@ -76,12 +76,12 @@ fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
     found
 }
 
-/// The type of the parameters: any, where their kind is not one of ours.
-fn params_of(policy: &Value) -> Option<Type> {
+/// The type of the parameters: any, where their kind is not served.
+fn params_of(policy: &Value, kinds: &Kinds) -> Option<Type> {
     let param = policy
         .pointer("/spec/paramKind")
         .filter(|found| !found.is_null())?;
-    let kind = kinds::by_gvk(text(param, "/apiVersion"), text(param, "/kind"));
+    let kind = kinds.by_gvk(text(param, "/apiVersion"), text(param, "/kind"));
     Some(kind.map_or(Type::Dyn, |kind| type_of(kind.schema())))
 }
 
@@ -110,14 +110,55 @@ mod tests {
             .iter()
             .map(|it| json!({"expression": it}))
             .collect();
-        expression_warnings(&json!({"spec": {
+        let policy = json!({"spec": {
             "matchConstraints": {"resourceRules": [
                 {"operations": ["*"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments", "*/status"]},
             ]},
             "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
             "variables": [{"name": "replicas", "expression": "object.spec.replicas"}],
             "validations": validations,
-        }}))
+        }});
+        expression_warnings(&policy, &Kinds::built_in())
+    }
+
+    #[test]
+    fn users_kinds_are_looked_at_too() {
+        let definition = json!({
+            "metadata": {"name": "crontabs.example.com", "uid": "u"},
+            "spec": {
+                "group": "example.com", "scope": "Namespaced", "conversion": {"strategy": "None"},
+                "names": {"plural": "crontabs", "singular": "crontab", "kind": "CronTab", "listKind": "CronTabList"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "properties": {"spec": {"type": "object", "properties": {"copies": {"type": "integer"}}}},
+                }}}],
+            },
+            "status": {"conditions": [{"type": "Established", "status": "True"}], "storedVersions": ["v1"],
+                "acceptedNames": {"plural": "crontabs", "singular": "crontab", "kind": "CronTab", "listKind": "CronTabList"}},
+        });
+        let kinds =
+            Kinds::built_in().with([("crontabs.example.com", 1, || Some(definition.clone()))]);
+        let rules = json!([{"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["crontabs"]}]);
+        let policy = json!({"spec": {
+            "matchConstraints": {"resourceRules": rules},
+            "paramKind": {"apiVersion": "example.com/v1", "kind": "CronTab"},
+            "validations": [
+                {"expression": "object.spec.copies < params.spec.copies"},
+                {"expression": "object.spec.copy < 5"},
+                {"expression": "params.spec.copies == 'x'"},
+            ],
+        }});
+        let told = expression_warnings(&policy, &kinds);
+        let places: Vec<&Value> = told.iter().map(|warning| &warning["fieldRef"]).collect();
+        assert_eq!(
+            places,
+            [
+                "spec.validations[1].expression",
+                "spec.validations[2].expression"
+            ]
+        );
+        let warning = told[0]["warning"].as_str().unwrap_or_default();
+        let expected = "example.com/v1, Kind=CronTab: ERROR: <input>:1:12: undefined field 'copy'";
+        assert!(warning.starts_with(expected), "{warning}");
     }
 
     #[test]

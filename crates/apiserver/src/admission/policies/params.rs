@@ -9,10 +9,9 @@ use serde_json::Value;
 use super::super::{Request, matching};
 use super::binding::Binding;
 use super::policy::Policy;
-use crate::versions;
 
 /// Parameters of one evaluation each; one evaluation without any where none are asked for.
-pub(super) fn collect(
+pub(super) async fn collect(
     policy: &Policy,
     binding: &Binding,
     request: &Request<'_>,
@@ -45,7 +44,7 @@ pub(super) fn collect(
         );
     }
     let snapshot = request.server.store().snapshot();
-    let found: Vec<_> = match (text("name"), &reference["selector"]) {
+    let found: Vec<Arc<Object>> = match (text("name"), &reference["selector"]) {
         ("", Value::Null) => return Err("one of name or selector must be provided".to_owned()),
         ("", selector) => {
             let selector = LabelSelector::from_value(selector).map_err(|why| why.to_string())?;
@@ -63,7 +62,12 @@ pub(super) fn collect(
             "no params found for policy binding with `Deny` parameterNotFoundAction".to_owned(),
         );
     }
-    let read = |object: &Object| Some(Arc::new(versions::read(known, object)));
-    let params = found.iter().map(|object| read(object));
-    Ok(params.collect())
+    let mut params = Vec::with_capacity(found.len());
+    for object in found {
+        // In the version that the policy names, by way of a webhook if need be.
+        let shown = request.server.shown(known, object).await;
+        let shown = shown.map_err(|why| why.message)?;
+        params.push(Some(Arc::new(shown.value())));
+    }
+    Ok(params)
 }

@@ -1,8 +1,8 @@
 //! Reading a reply: what upstream asks of it, and the refusal in upstream's words.
 
 use base64::Engine as _;
-use kontiki_base::status::{Reason, Status};
-use serde_json::Value;
+use kontiki_base::status::{Details, Reason, Status};
+use serde_json::{Value, json};
 
 use super::call::Reply;
 use super::configuration::Hook;
@@ -81,7 +81,7 @@ fn patch(response: &Value, is_v1: bool) -> Result<Option<Value>, String> {
     }
 }
 
-/// A hook's status as the client gets it.
+/// A hook's status as the client gets it: whatever it says, but that it refuses.
 fn refusal(hook: &str, status: &Value) -> Status {
     let text = |field: &str| status[field].as_str().unwrap_or_default();
     let denied = format!("admission webhook {hook:?} denied the request");
@@ -90,27 +90,40 @@ fn refusal(hook: &str, status: &Value) -> Status {
         ("", reason) => format!("{denied}: {reason}"),
         (message, _) => format!("{denied}: {message}"),
     };
-    Status::new(reason_of(text("reason"), status["code"].as_u64()), message)
+    let code = match status["code"].as_u64() {
+        // Upstream lets no refusal look like a success.
+        None | Some(..400) => 400,
+        // No code of HTTP.
+        Some(1000..) => 500,
+        Some(code) => code,
+    };
+    let mut given = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}});
+    for field in ["metadata", "status", "reason", "details"] {
+        if let Some(found) = status.get(field).filter(|found| !found.is_null()) {
+            given[field] = found.clone();
+        }
+    }
+    if !matches!(given["status"].as_str(), Some(status) if !matches!(status, "" | "Success")) {
+        given["status"] = "Failure".into();
+    }
+    given["message"] = message.as_str().into();
+    given["code"] = code.into();
+    let pause = given["details"]["retryAfterSeconds"].as_u64();
+    let details = Details {
+        retry_after_seconds: u32::try_from(pause.unwrap_or_default()).unwrap_or_default(),
+        given: Some(Box::new(given)),
+        ..Details::default()
+    };
+    Status::new(reason_of(text("reason"), code), message).with_details(details)
 }
 
-/// The reason by its word, else the one of that code.
-fn reason_of(word: &str, code: Option<u64>) -> Reason {
-    let known = Reason::ALL.iter().copied();
-    if let Some(reason) = known.clone().find(|reason| reason.as_str() == word) {
-        return reason;
-    }
-    match code {
-        // Upstream lets no refusal look like a success.
-        None | Some(..=400) => Reason::BadRequest,
-        Some(409) => Reason::Conflict,
-        Some(500) => Reason::InternalError,
-        Some(code) => known
-            .clone()
-            .find(|reason| u64::from(reason.http_code()) == code)
-            .unwrap_or(if code >= 500 {
-                Reason::InternalError
-            } else {
-                Reason::BadRequest
-            }),
-    }
+/// The nearest of our reasons, for who reads no HTTP: by its word, else by the code.
+fn reason_of(word: &str, code: u64) -> Reason {
+    let known = || Reason::ALL.iter().copied();
+    let by_code = || known().find(|reason| u64::from(reason.http_code()) == code);
+    let by_word = known().find(|reason| reason.as_str() == word);
+    by_word.or_else(by_code).unwrap_or(match code {
+        500.. => Reason::InternalError,
+        _ => Reason::BadRequest,
+    })
 }

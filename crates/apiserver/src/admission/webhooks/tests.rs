@@ -14,6 +14,8 @@ use crate::outbound::tests::{Extension, Reply};
 use crate::server::ApiServer;
 use crate::testing::{admin, collection, create, object};
 
+mod requests;
+
 const NAME: &str = "hook.default.svc";
 
 fn reply(review: &Value, response: Value) -> Reply {
