@@ -1,5 +1,6 @@
 //! From a pod's spec to what the runtime needs: pure translations and the files of volumes.
 
+pub mod claims;
 pub mod container;
 pub mod empty_dir;
 pub mod env;

@@ -31,6 +31,7 @@ mod route;
 mod router;
 mod server;
 mod shape;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod tls;

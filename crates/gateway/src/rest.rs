@@ -21,7 +21,7 @@ use crate::respond::{self, Response, Style};
 use crate::route::{Parsed, is_watch};
 use crate::router::Gateway;
 use crate::shape::Shaper;
-use crate::{body, delete, list, logs, watch};
+use crate::{body, delete, list, logs, streams, watch};
 
 /// What the steps of one request share.
 struct Call<'a> {
@@ -44,8 +44,15 @@ pub async fn serve(
     mut context: Context,
     request: Request,
 ) -> Result<Response, Status> {
+    check_method(request.method(), resource)?;
+    if resource
+        .target
+        .subresource
+        .is_some_and(Subresource::connects)
+    {
+        return Ok(streams::serve(gateway, resource, parsed, context, request).await);
+    }
     let (parts, content) = request.into_parts();
-    check_method(&parts.method, resource)?;
     let (query, kind) = (&parsed.query, &resource.target.kind);
     context.timeout = parsed.timeout;
     if resource.target.subresource == Some(Subresource::Log) {
@@ -95,6 +102,18 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
             | Subresource::Resize,
         ) => &[Method::GET, Method::PUT, Method::PATCH],
         Some(Subresource::Finalize) => &[Method::PUT],
+        Some(Subresource::Exec | Subresource::Attach | Subresource::PortForward) => {
+            &[Method::GET, Method::POST]
+        }
+        Some(Subresource::Proxy) => &[
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::HEAD,
+            Method::OPTIONS,
+        ],
         Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
         None if resource.is_nowhere() => &[],
         None if resource.target.kind.review().is_some() => &[Method::POST],

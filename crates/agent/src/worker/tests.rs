@@ -88,6 +88,7 @@ impl Rig {
             events: Recorder::new("n1".into(), clock, Arc::clone(&outbox)),
             outbox,
             pulls: Pulls::default(),
+            sampler: crate::kubelet::Sampler::default(),
             tokens: crate::tokens::Tokens::default(),
             settings: parking_lot::Mutex::new(ClusterSettings::default()),
         });
