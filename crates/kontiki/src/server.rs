@@ -19,7 +19,7 @@ use kontiki_apiserver::{ApiServer, NodeLiveness as _, TokenIssuer};
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SystemRandom;
 use kontiki_base::task::{TaskKind, spawn};
-use kontiki_consensus::{Config, Consensus, Member, PeerTls};
+use kontiki_consensus::{Config, Consensus, Member, PeerTls, Sealing};
 use kontiki_dispatcher::Dispatcher;
 use kontiki_gateway::health::Check;
 use kontiki_gateway::{GatewayOptions, tls};
@@ -31,9 +31,12 @@ use crate::{files, pki};
 use audit::AuditLog;
 use authority::Authorities;
 pub use identity::Identity;
+pub use kontiki_consensus::KEYRING;
 
 /// Folder of log and state below the data directory.
 pub const STORE: &str = "store";
+/// Folder of keys below the data directory.
+pub const PKI: &str = "pki";
 
 /// Runs a replica until SIGTERM or SIGINT.
 pub async fn run(config: ServerConfig) -> Result<()> {
@@ -169,6 +172,13 @@ fn consensus_config(
         },
         timing: kontiki_consensus::Timing::default(),
         retention: kontiki_consensus::Retention::default(),
+        sealing: Sealing {
+            keyring: config
+                .encryption_keyring_file
+                .clone()
+                .unwrap_or_else(|| config.data_dir.join(PKI).join(KEYRING)),
+            resources: config.sealed_resources()?,
+        },
     })
 }
 
