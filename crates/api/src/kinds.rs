@@ -91,11 +91,9 @@ pub static KINDS: &[&Kind] = &[
     &limit_range::KIND,
     &namespace::KIND,
     &node::KIND,
-    &node_metrics::KIND,
     &persistent_volume_claim::KIND,
     &persistent_volume::KIND,
     &pod::KIND,
-    &pod_metrics::KIND,
     &pod_template::KIND,
     &replication_controller::KIND,
     &resource_quota::KIND,
@@ -151,6 +149,8 @@ pub static KINDS: &[&Kind] = &[
     &resource_slice::KIND,
     &flow_schema::KIND,
     &priority_level_configuration::KIND,
+    &node_metrics::KIND,
+    &pod_metrics::KIND,
 ];
 
 /// What is computed once per kind.

@@ -46,12 +46,22 @@ pub fn status(view: &View<'_>) -> PodStatus {
     let inits: Vec<_> = pod
         .inits()
         .iter()
-        .map(|init| one(view, init, true, done))
+        .map(|init| one(view, init, true))
         .collect();
     let containers: Vec<_> = spec
         .containers
         .iter()
-        .map(|container| one(view, container, false, done))
+        .map(|container| one(view, container, false))
+        .collect();
+    let ephemerals: Vec<_> = pod
+        .ephemerals()
+        .iter()
+        .map(|container| ContainerStatus {
+            // Nobody waits for them.
+            ready: false,
+            started: None,
+            ..one(view, container, false)
+        })
         .collect();
     let phase = phase(view, &inits, &containers);
     let mut status = view.last.clone();
@@ -78,10 +88,11 @@ pub fn status(view: &View<'_>) -> PodStatus {
     status.observed_generation = pod.metadata.generation;
     status.init_container_statuses = (!inits.is_empty()).then_some(inits);
     status.container_statuses = Some(containers);
+    status.ephemeral_container_statuses = (!ephemerals.is_empty()).then_some(ephemerals);
     status
 }
 
-fn one(view: &View<'_>, spec: &Spec, init: bool, initialized: bool) -> ContainerStatus {
+fn one(view: &View<'_>, spec: &Spec, init: bool) -> ContainerStatus {
     let newest = view.instances.newest(&spec.name);
     let waiting = view.waiting.get(&spec.name);
     let running = newest.filter(|found| found.run.is_running());
@@ -95,7 +106,8 @@ fn one(view: &View<'_>, spec: &Spec, init: bool, initialized: bool) -> Container
     let state = match (newest, waiting) {
         (_, Some(waiting)) => wait(waiting.reason, Some(&waiting.message)),
         (Some(found), None) if found.run != Run::Created => state_of(view, found),
-        _ if !init && !initialized && !view.pod.inits().is_empty() => wait("PodInitializing", None),
+        // Whichever container of such a pod waits, as upstream says it.
+        _ if !view.pod.inits().is_empty() => wait("PodInitializing", None),
         _ => wait("ContainerCreating", None),
     };
     // What is not shown as the present state is the last one.

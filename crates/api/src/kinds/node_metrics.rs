@@ -13,7 +13,12 @@ use crate::kind::{BuiltIn, Kind};
 /// What a node uses.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics")]
 pub struct NodeMetrics {
+    /// The version of the kind.
+    pub api_version: Option<String>,
+    /// The kind.
+    pub kind: Option<String>,
     /// The node's name and labels.
     pub metadata: ObjectMeta,
     /// The end of the time that was looked at.
@@ -36,6 +41,7 @@ impl Resource for NodeMetrics {
 /// NodeMetrics.
 pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     namespaced: false,
+    singular: "nodemetrics",
     observed: true,
     ..BuiltIn::of::<NodeMetrics>()
 });

@@ -12,7 +12,12 @@ use crate::kind::{BuiltIn, Kind};
 /// What a pod uses.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics")]
 pub struct PodMetrics {
+    /// The version of the kind.
+    pub api_version: Option<String>,
+    /// The kind.
+    pub kind: Option<String>,
     /// The pod's name and labels.
     pub metadata: ObjectMeta,
     /// The end of the time that was looked at.
@@ -25,6 +30,7 @@ pub struct PodMetrics {
 
 /// What a container uses.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics")]
 pub struct ContainerMetrics {
     /// Its name.
     pub name: String,
@@ -43,6 +49,7 @@ impl Resource for PodMetrics {
 
 /// PodMetrics.
 pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
+    singular: "podmetrics",
     observed: true,
     ..BuiltIn::of::<PodMetrics>()
 });
