@@ -18,8 +18,9 @@ const SLACK: u64 = 16;
 const SLACK_BYTES: u64 = 4096;
 
 fn config_map(name: &str, n_items: usize) -> Value {
-    let data: serde_json::Map<String, Value> =
-        (0..n_items).map(|idx| (format!("key-{idx:06}"), json!("value"))).collect();
+    let data: serde_json::Map<String, Value> = (0..n_items)
+        .map(|idx| (format!("key-{idx:06}"), json!("value")))
+        .collect();
     json!({"metadata": {"name": name}, "data": data})
 }
 
@@ -32,13 +33,16 @@ fn read(runtime: &Runtime, router: &Router, name: &str) -> (u64, AllocationInfo)
             .body(Body::empty())
             .unwrap()
     };
-    let answered = |request| async {
+    let answered = |request: Request<Body>| async {
         let response = router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
         let mut body = response.into_body();
         let mut n_bytes = 0;
         while let Some(frame) = body.frame().await {
-            n_bytes += frame.unwrap().data_ref().map_or(0, |data| data.len() as u64);
+            n_bytes += frame
+                .unwrap()
+                .data_ref()
+                .map_or(0, |data| data.len() as u64);
         }
         n_bytes
     };
@@ -51,7 +55,10 @@ fn read(runtime: &Runtime, router: &Router, name: &str) -> (u64, AllocationInfo)
 
 #[test]
 fn reading_an_object_allocates_its_bytes_once() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let router = runtime.block_on(async {
         let server = testing::server().await;
         for (name, n_items) in [("small", SMALL_ITEMS), ("large", LARGE_ITEMS)] {
@@ -61,7 +68,10 @@ fn reading_an_object_allocates_its_bytes_once() {
     });
     let (small_bytes, small) = read(&runtime, &router, "small");
     let (large_bytes, large) = read(&runtime, &router, "large");
-    assert!(large_bytes > 100 * small_bytes, "{small_bytes} and {large_bytes}");
+    assert!(
+        large_bytes > 100 * small_bytes,
+        "{small_bytes} and {large_bytes}"
+    );
     assert!(
         large.count_total <= small.count_total + SLACK,
         "{} allocations for the small, {} for the large",

@@ -41,7 +41,6 @@ pub enum Asked {
 
 /// Reads what a request asks to switch to; refused as upstream refuses it.
 pub fn asked(method: &Method, headers: &HeaderMap) -> Result<Asked, Refused> {
-    let required = || Refused::from(Status::bad_request("Upgrade request required"));
     let connection = words(headers, &CONNECTION);
     if !connection
         .iter()
@@ -65,6 +64,11 @@ pub fn asked(method: &Method, headers: &HeaderMap) -> Result<Asked, Refused> {
         return Ok(Asked::Spdy(words(headers, &STREAM_PROTOCOL)));
     }
     Err(required())
+}
+
+/// Upstream's answer to a request that does not ask for it.
+pub fn required() -> Refused {
+    Status::bad_request("Upgrade request required").into()
 }
 
 /// The words of a header that lists them by commas, also over several lines.
@@ -156,7 +160,7 @@ pub fn spdy_protocol(offered: &[String], served: &[&'static str]) -> Result<&'st
 /// Takes the connection out of a request; it is there where the protocol can be switched.
 pub fn connection(request: &mut Request) -> Result<OnUpgrade, Refused> {
     let connection = request.extensions_mut().remove::<OnUpgrade>();
-    connection.ok_or_else(|| Status::bad_request("Upgrade request required").into())
+    connection.ok_or_else(required)
 }
 
 /// The switch to WebSocket.

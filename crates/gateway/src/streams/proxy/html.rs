@@ -152,6 +152,11 @@ impl Rewriter {
             out.push(b'<');
             return Some(1);
         }
+        if !rest.get(1)?.is_ascii_alphabetic() && !b"/!?".contains(&rest[1]) {
+            // A mere sign.
+            out.push(b'<');
+            return Some(1);
+        }
         if rest.starts_with(b"<!--") {
             let end = find(rest, b"-->")? + 3;
             out.extend_from_slice(&rest[..end]);
@@ -282,11 +287,11 @@ mod tests {
 
     #[test]
     fn links_are_rewritten_however_the_page_is_cut() {
-        let page = "<!DOCTYPE html><HTML><a HREF=\"/x\">1 < 2</a><img alt='/no' src='/y' ><img src=/z>\
+        let page = "<!DOCTYPE html><HTML><a HREF=\"/x\">1 < <i>2</a><img alt='/no' src='/y' ><img src=/z>\
             <!-- <a href=\"/c\"> --><script src=\"/s.js\">if (a < b) { s = '<a href=\"/t\">' }</script>\
             <a href='rel'>r</a><a data-href=\"/d\" href=\"/e>f\" disabled>e</a><form action=/g></form></HTML>";
         let expected = format!(
-            "<!DOCTYPE html><HTML><a HREF=\"{P}/x\">1 < 2</a><img alt='/no' src='{P}/y' ><img src={P}/z>\
+            "<!DOCTYPE html><HTML><a HREF=\"{P}/x\">1 < <i>2</a><img alt='/no' src='{P}/y' ><img src={P}/z>\
             <!-- <a href=\"/c\"> --><script src=\"{P}/s.js\">if (a < b) {{ s = '<a href=\"/t\">' }}</script>\
             <a href='rel'>r</a><a data-href=\"/d\" href=\"{P}/e>f\" disabled>e</a><form action={P}/g></form></HTML>"
         );
