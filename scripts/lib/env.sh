@@ -80,3 +80,19 @@ need_python_client() {
     fi
     export KONTIKI_PYTHON=$folder/bin/python
 }
+
+# schemathesis, in a folder of its own; KONTIKI_SCHEMATHESIS may name another.
+need_schemathesis() {
+    [ -n "${KONTIKI_SCHEMATHESIS:-}" ] && return
+    local version=4.32.5 folder
+    folder=${XDG_CACHE_HOME:-$HOME/.cache}/kontiki/schemathesis-$version
+    if [ ! -e "$folder/complete" ]; then
+        need_packages ca-certificates python3 python3-venv
+        say "installing schemathesis $version"
+        python3 -m venv --clear "$folder"
+        # The machine's own authorities, as above.
+        "$folder/bin/pip" --cert /etc/ssl/certs/ca-certificates.crt install --quiet --disable-pip-version-check "schemathesis==$version"
+        touch "$folder/complete"
+    fi
+    export KONTIKI_SCHEMATHESIS=$folder/bin/schemathesis
+}

@@ -11,3 +11,4 @@ mod grpc;
 mod kube_rs;
 mod kubectl;
 mod python;
+mod schemathesis;

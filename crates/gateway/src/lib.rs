@@ -42,3 +42,4 @@ mod watch;
 
 pub use router::{GatewayOptions, router, with_grpc};
 pub use server::serve;
+pub use version::Build;

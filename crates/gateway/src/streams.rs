@@ -13,6 +13,7 @@ mod proxy;
 mod remote_command;
 mod resizes;
 mod spdy;
+pub mod told;
 mod upgrade;
 mod websocket;
 
@@ -56,6 +57,11 @@ pub async fn serve(
         _ => Err(path::no_such_resource()),
     };
     answered.unwrap_or_else(|status| refuse(&status))
+}
+
+/// Answers who wanted to be told over WebSocket and is not to be.
+pub fn refuse_listener(status: &Status) -> Response {
+    refuse(status)
 }
 
 /// A refusal closes the connection: what follows on it was meant for the protocol that did not come about.

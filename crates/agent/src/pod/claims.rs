@@ -113,9 +113,8 @@ pub fn remove(node: &Node, volume: &PersistentVolume) {
 }
 
 fn remove_folder(place: &Path) {
-    match fs::remove_dir_all(place) {
+    match super::folder::remove(place) {
         Ok(()) => tracing::info!(place = %place.display(), "removed a volume's directory"),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
             tracing::warn!(place = %place.display(), %error, "a volume's directory stays");
         }
