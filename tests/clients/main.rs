@@ -6,6 +6,9 @@
 
 mod certificates;
 mod drain;
+mod gateway;
+mod grpc;
 mod kube_rs;
 mod kubectl;
 mod python;
+mod schemathesis;

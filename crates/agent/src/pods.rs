@@ -16,8 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::mirror::Touched;
 use crate::node::Node;
-use crate::pod::claims;
-use crate::pod::folder as pod_folder;
+use crate::pod::{claims, folder as pod_folder};
 use crate::worker::Worker;
 use crate::worker::mailbox::Mailbox;
 

@@ -43,10 +43,12 @@ pub mod mutating_webhook_configuration;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
+pub mod node_metrics;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
+pub mod pod_metrics;
 pub mod pod_template;
 pub mod priority_class;
 pub mod priority_level_configuration;
@@ -89,9 +91,11 @@ pub static KINDS: &[&Kind] = &[
     &limit_range::KIND,
     &namespace::KIND,
     &node::KIND,
+    &node_metrics::KIND,
     &persistent_volume_claim::KIND,
     &persistent_volume::KIND,
     &pod::KIND,
+    &pod_metrics::KIND,
     &pod_template::KIND,
     &replication_controller::KIND,
     &resource_quota::KIND,

@@ -30,7 +30,7 @@ pub async fn answer(page: Page, shaper: Shaper, style: Style) -> Result<Response
     if style.format == Format::Protobuf {
         return protobuf::answer(page, shaper, style).await;
     }
-    let size_bytes = json_bytes(&page);
+    let size_bytes = json_bytes(&page, GZIP_BYTES);
     let chunks = Chunks::new(page, shaper);
     if !style.is_verbatim() {
         let whole: Vec<u8> = chunks.flatten().collect();
@@ -50,16 +50,24 @@ pub async fn answer(page: Page, shaper: Shaper, style: Style) -> Result<Response
 
 /// A page's JSON as a whole, unless it takes more than `max_bytes`.
 pub fn within(page: &Page, shaper: Shaper, max_bytes: usize) -> Option<Vec<u8>> {
-    if json_bytes(page) > max_bytes {
+    if json_bytes(page, max_bytes) > max_bytes {
         return None;
     }
     let whole: Vec<u8> = Chunks::new(page.clone(), shaper).flatten().collect();
     (whole.len() <= max_bytes).then_some(whole)
 }
 
-/// Bytes of a page's objects as they are stored.
-fn json_bytes(page: &Page) -> usize {
-    page.items.iter().map(|object| object.bytes.len()).sum()
+/// Bytes of a page's objects as they are stored, or a number above `enough` once there are more: nobody waits for the
+/// first byte of a long list until all of it has been looked at.
+fn json_bytes(page: &Page, enough: usize) -> usize {
+    let mut n_bytes = 0;
+    for object in &page.items {
+        n_bytes += object.bytes.len();
+        if n_bytes > enough {
+            break;
+        }
+    }
+    n_bytes
 }
 
 /// `metadata` of a page.

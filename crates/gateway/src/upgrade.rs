@@ -16,8 +16,8 @@ const HOP_BY_HOP_PREFIXES: [&str; 2] = ["proxy-", "keep-alive"];
 /// Removes the headers of one connection.
 pub fn strip(headers: &mut HeaderMap) {
     let is_stripped = |name: &&HeaderName| {
-        let is_prefixed = |prefix: &&str| name.as_str().starts_with(*prefix);
-        HOP_BY_HOP.contains(name) || HOP_BY_HOP_PREFIXES.iter().any(|it| is_prefixed(&it))
+        let is_prefixed = |prefix| name.as_str().starts_with(prefix);
+        HOP_BY_HOP.contains(name) || HOP_BY_HOP_PREFIXES.into_iter().any(is_prefixed)
     };
     let stripped: Vec<HeaderName> = headers.keys().filter(is_stripped).cloned().collect();
     for name in stripped {

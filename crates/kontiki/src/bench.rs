@@ -14,8 +14,11 @@ mod disk;
 mod failover;
 mod get_pods;
 mod idle;
+mod list;
 mod load;
+mod memory;
 mod usage;
+mod watch;
 
 /// A measurement under way.
 pub type Measuring = BoxFuture<'static, Result<Box<dyn Report>>>;
@@ -26,6 +29,8 @@ pub struct Bench {
     pub name: &'static str,
     /// Operations in all, unless told otherwise.
     pub default_count: usize,
+    /// Connections, unless told otherwise.
+    pub default_connections: usize,
     /// What it does.
     pub run: fn(Load) -> Measuring,
 }
@@ -36,7 +41,13 @@ pub const BENCHES: &[Bench] = &[
     get_pods::BENCH,
     failover::BENCH,
     idle::BENCH,
+    list::BENCH,
+    watch::BENCH,
+    memory::BENCH,
 ];
+
+/// Connections that keep a server busy.
+const CONNECTIONS: usize = 64;
 
 /// What to measure with.
 pub struct Load {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kontiki_base::task::{TaskKind, spawn};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::kubeconfig::Access;
 
@@ -28,7 +29,13 @@ pub struct Client {
 
 /// One open connection.
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Full<Bytes>>,
+    access: Arc<Access>,
+}
+
+/// One open connection that carries many streams at once.
+pub struct Multiplexed {
+    sender: http2::SendRequest<Full<Bytes>>,
     access: Arc<Access>,
 }
 
@@ -68,6 +75,22 @@ impl Client {
 
     /// Opens a connection (HTTP/1.1 over TLS).
     pub async fn connect(&self) -> Result<Connection> {
+        let stream = self.handshake(self.tls.clone()).await?;
+        let (sender, connection) = http1::handshake(stream).await?;
+        spawn(TaskKind::Command, async move {
+            // The sender sees the error of a broken connection.
+            let _ = connection.await;
+        });
+        Ok(Connection {
+            sender,
+            access: self.access.clone(),
+        })
+    }
+
+    async fn handshake(
+        &self,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<TokioIo<TlsStream<TcpStream>>> {
         let endpoint = self.access.endpoint();
         let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
         let name = ServerName::try_from(host.to_owned())?;
@@ -75,15 +98,21 @@ impl Client {
             .await
             .with_context(|| format!("no API server answers at {endpoint}"))?;
         tcp.set_nodelay(true)?;
-        let stream = TlsConnector::from(self.tls.clone())
-            .connect(name, tcp)
-            .await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        let stream = TlsConnector::from(tls).connect(name, tcp).await?;
+        Ok(TokioIo::new(stream))
+    }
+
+    /// Opens an HTTP/2 connection, which carries many streams.
+    pub async fn connect_many(&self) -> Result<Multiplexed> {
+        let mut tls = (*self.tls).clone();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = self.handshake(Arc::new(tls)).await?;
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
         spawn(TaskKind::Command, async move {
-            // The sender sees the error of a broken connection.
+            // The streams see the error of a broken connection.
             let _ = connection.await;
         });
-        Ok(Connection {
+        Ok(Multiplexed {
             sender,
             access: self.access.clone(),
         })
@@ -111,13 +140,13 @@ impl Connection {
     /// Opens a stream of lines with GET.
     pub async fn stream(&mut self, path: &str) -> Result<Lines> {
         let answer = self.request("GET", path, Bytes::new()).await?;
-        if !answer.status().is_success() {
-            bail!("{path} is refused with {}", answer.status().as_u16());
-        }
-        Ok(Lines {
-            body: answer.into_body(),
-            buffer: BytesMut::new(),
-        })
+        Lines::of(path, answer)
+    }
+
+    /// Opens the body of an answer to GET, of whatever length.
+    pub async fn body(&mut self, path: &str) -> Result<hyper::body::Incoming> {
+        let answer = self.request("GET", path, Bytes::new()).await?;
+        succeeded(path, answer)
     }
 
     async fn request(
@@ -126,22 +155,55 @@ impl Connection {
         path: &str,
         body: Bytes,
     ) -> Result<http::Response<hyper::body::Incoming>> {
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.access.endpoint())
-            .header("user-agent", "kontiki")
-            .header("accept", "application/json")
-            .header("content-type", "application/json");
-        if let Some(token) = &self.access.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
+        let mut request = request(&self.access, method, path.to_owned(), body)?;
+        let host = self.access.endpoint().parse()?;
+        request.headers_mut().insert("host", host);
         self.sender.ready().await?;
-        Ok(self
-            .sender
-            .send_request(request.body(Full::new(body))?)
-            .await?)
+        Ok(self.sender.send_request(request).await?)
     }
+}
+
+impl Multiplexed {
+    /// Opens a stream of lines with GET.
+    pub async fn stream(&mut self, path: &str) -> Result<Lines> {
+        let url = format!("https://{}{path}", self.access.endpoint());
+        let request = request(&self.access, "GET", url, Bytes::new())?;
+        self.sender.ready().await?;
+        Lines::of(path, self.sender.send_request(request).await?)
+    }
+}
+
+fn request(
+    access: &Access,
+    method: &str,
+    uri: String,
+    body: Bytes,
+) -> Result<http::Request<Full<Bytes>>> {
+    // The only patches that this client sends are merge patches.
+    let content_type = match method {
+        "PATCH" => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("user-agent", "kontiki")
+        .header("accept", "application/json")
+        .header("content-type", content_type);
+    if let Some(token) = &access.token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    Ok(request.body(Full::new(body))?)
+}
+
+fn succeeded(
+    path: &str,
+    answer: http::Response<hyper::body::Incoming>,
+) -> Result<hyper::body::Incoming> {
+    if !answer.status().is_success() {
+        bail!("{path} is refused with {}", answer.status().as_u16());
+    }
+    Ok(answer.into_body())
 }
 
 /// The lines of a streamed answer: watches and followed logs.
@@ -151,6 +213,13 @@ pub struct Lines {
 }
 
 impl Lines {
+    fn of(path: &str, answer: http::Response<hyper::body::Incoming>) -> Result<Self> {
+        Ok(Self {
+            body: succeeded(path, answer)?,
+            buffer: BytesMut::new(),
+        })
+    }
+
     /// The next line without its end; none when the stream is over.
     pub async fn next_line(&mut self) -> Result<Option<Bytes>> {
         loop {

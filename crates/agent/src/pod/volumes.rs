@@ -129,7 +129,7 @@ pub fn mount_source(root: &Path, mount: &VolumeMount, sub_path: &str) -> Result<
 }
 
 /// A folder with these permissions, whatever the umask.
-pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::create_dir_all(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

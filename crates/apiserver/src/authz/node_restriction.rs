@@ -269,6 +269,11 @@ impl Restricted<'_> {
                 "node {node:?} is not allowed to set ownerReferences"
             ));
         }
+        if !new["spec"]["configSource"].is_null() {
+            return self.refuse(format!(
+                "node {node:?} is not allowed to create pods with a non-nil configSource"
+            ));
+        }
         let set = labels(new).into_iter().map(|(key, _)| key);
         match forbidden_labels(set.collect()).as_slice() {
             [] => Ok(()),
@@ -293,6 +298,13 @@ impl Restricted<'_> {
         if Meta::of(old).owners() != Meta::of(new).owners() {
             return self.refuse(format!(
                 "node {node:?} is not allowed to modify ownerReferences"
+            ));
+        }
+        // What a node reads follows from what objects name: it must not name what it wants to read.
+        let source = |value: &Value| value["spec"]["configSource"].clone();
+        if !source(new).is_null() && source(old) != source(new) {
+            return self.refuse(format!(
+                "node {node:?} is not allowed to update configSource to a new non-nil configSource"
             ));
         }
         let (old, new) = (labels(old), labels(new));

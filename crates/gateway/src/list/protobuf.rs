@@ -19,7 +19,7 @@ const WHOLE_BYTES: usize = 1024 * 1024;
 /// A page as an answer.
 pub(super) async fn answer(page: Page, shaper: Shaper, style: Style) -> Result<Response, Status> {
     let (item, list) = forms(&shaper)?;
-    let is_short = json_bytes(&page) <= WHOLE_BYTES;
+    let is_short = json_bytes(&page, WHOLE_BYTES) <= WHOLE_BYTES;
     let mut own = Vec::new();
     let metadata = metadata(&page);
     Form::write_list_metadata(&metadata, &mut own).map_err(|error| respond::no_form(&error))?;

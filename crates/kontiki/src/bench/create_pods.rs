@@ -5,13 +5,14 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use serde_json::json;
 
-use super::Bench;
 use super::load::{self, json_bytes};
+use super::{Bench, CONNECTIONS};
 
 /// The measurement.
 pub const BENCH: Bench = Bench {
     name: "create-pods",
     default_count: 20_000,
+    default_connections: CONNECTIONS,
     run: |load| {
         async move {
             load::make_namespace(&load).await?;

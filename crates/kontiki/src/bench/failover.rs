@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::load::{self, json_bytes};
-use super::{Bench, Load, Report, percentile};
+use super::{Bench, CONNECTIONS, Load, Report, percentile};
 use crate::config;
 use crate::https::{Client, Connection};
 use crate::kubeconfig::{self, Access};
@@ -38,6 +38,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub const BENCH: Bench = Bench {
     name: "failover",
     default_count: 20,
+    default_connections: CONNECTIONS,
     run: |load| {
         async move {
             let local = load.local.clone();

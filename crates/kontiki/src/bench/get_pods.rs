@@ -5,14 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 
-use super::Bench;
 use super::create_pods::pod;
 use super::load::{self, json_bytes};
+use super::{Bench, CONNECTIONS};
 
 /// The measurement.
 pub const BENCH: Bench = Bench {
     name: "get-pods",
     default_count: 20_000,
+    default_connections: CONNECTIONS,
     run: |load| {
         async move {
             load::make_namespace(&load).await?;

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{Bench, Load, Report, usage};
+use super::{Bench, CONNECTIONS, Load, Report, usage};
 use crate::local::layout::Layout;
 use crate::output;
 
@@ -17,6 +17,7 @@ use crate::output;
 pub const BENCH: Bench = Bench {
     name: "idle",
     default_count: 30,
+    default_connections: CONNECTIONS,
     run: |load| {
         async move {
             let figures = watch(load).await?;

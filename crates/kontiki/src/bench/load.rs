@@ -1,11 +1,13 @@
 //! The load generator: so many connections, one request at a time on each.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use kontiki_base::task::{TaskKind, spawn};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -15,6 +17,8 @@ use super::{Load, Report, disk, percentile, usage};
 /// Longest wait for the end of what an earlier run left, and between two looks.
 const NAMESPACE_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
+/// Connections that fill a namespace at once.
+const FILLERS: usize = 64;
 
 /// Figures of so many like operations.
 #[derive(Debug)]
@@ -151,6 +155,27 @@ impl Report for Throughput {
             println!("failed: {}, the first: {failure}", self.n_failed);
         }
     }
+}
+
+/// Makes so many objects of an earlier step: fails where one fails, prints nothing.
+pub async fn fill(load: &Load, range: Range<usize>, request: Arc<Request>) -> Result<()> {
+    let next = Arc::new(AtomicUsize::new(range.start));
+    let worker = |_| async {
+        let mut connection = load.client.connect().await?;
+        loop {
+            let idx = next.fetch_add(1, Ordering::Relaxed);
+            if idx >= range.end {
+                return anyhow::Ok(());
+            }
+            let (method, path, body) = request(idx);
+            let made = connection.send(method, &path, body).await?;
+            // What an earlier run left serves as well.
+            if made.code != 409 {
+                made.json()?;
+            }
+        }
+    };
+    try_join_all((0..FILLERS).map(worker)).await.map(drop)
 }
 
 /// Makes the namespace, or takes the one that is there; one that an earlier run left ending is waited for.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use anyhow::Result;
+
 use crate::local::layout::Layout;
 use crate::local::process::Process;
 
@@ -42,20 +44,47 @@ fn cpu_of(pid: &str) -> Option<Duration> {
 
 /// Resident bytes of a local cluster's processes, by name.
 pub fn resident(local: &Layout) -> Vec<(String, u64)> {
-    let resident = |process: Process| {
-        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()?)).ok()?;
-        Some((process.name, resident_bytes(&status)?))
-    };
-    Process::all(local)
-        .into_iter()
-        .filter_map(resident)
-        .collect()
+    of_status(local, "VmRSS:")
 }
 
-fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// The most that was resident since `forget_peak`.
+pub fn peak(local: &Layout) -> Vec<(String, u64)> {
+    of_status(local, "VmHWM:")
+}
+
+/// Lets the kernel count peaks of resident memory anew.
+pub fn forget_peak(local: &Layout) -> Result<()> {
+    for process in Process::all(local) {
+        if let Some(pid) = process.pid() {
+            // 5 resets the peak (proc(5)).
+            fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
+        }
+    }
+    Ok(())
+}
+
+fn of_status(local: &Layout, field: &str) -> Vec<(String, u64)> {
+    let read = |process: Process| {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()?)).ok()?;
+        Some((process.name, status_bytes(&status, field)?))
+    };
+    Process::all(local).into_iter().filter_map(read).collect()
+}
+
+/// By how much each grew, by name.
+pub fn grown(before: &[(String, u64)], after: &[(String, u64)]) -> Vec<(String, u64)> {
+    let grown = |(name, now): &(String, u64)| {
+        let then = before.iter().find(|(other, _)| other == name);
+        (
+            name.clone(),
+            now.saturating_sub(then.map_or(0, |(_, then)| *then)),
+        )
+    };
+    after.iter().map(grown).collect()
+}
+
+fn status_bytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1024)
 }
@@ -82,8 +111,8 @@ mod tests {
     #[test]
     fn resident_memory_is_one_line_of_the_status() {
         let status = "VmPeak:\t   90 kB\nVmRSS:\t   42 kB\nRssAnon:\t 30 kB\n";
-        assert_eq!(resident_bytes(status), Some(42 * 1024));
-        assert_eq!(resident_bytes("Threads:\t4\n"), None);
+        assert_eq!(status_bytes(status, "VmRSS:"), Some(42 * 1024));
+        assert_eq!(status_bytes("Threads:\t4\n", "VmRSS:"), None);
     }
 
     #[test]

@@ -18,10 +18,10 @@ pub struct Args {
     /// Which cluster [default: $KUBECONFIG or ~/.kontiki/kubeconfig]
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
-    /// Connections
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
-    /// Operations in all [default: 20000; kills of failover: 20]
+    /// Connections; watchers of watch [default: 64; watch: 5000]
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Operations in all; pods of list and memory [default: 20000; list and memory: 100000; kills of failover: 20]
     #[arg(long)]
     count: Option<usize>,
     /// Namespace to work in; made when missing, its objects are removed at the end
@@ -51,7 +51,7 @@ pub async fn run(args: Args) -> Result<()> {
     let path = kubeconfig::locate(kubeconfig.as_deref());
     let load = Load {
         client: Client::new(kubeconfig::read(&path)?)?,
-        connections: args.connections.max(1),
+        connections: args.connections.unwrap_or(bench.default_connections).max(1),
         count: args.count.unwrap_or(bench.default_count).max(1),
         namespace: args.namespace,
         disk: args
