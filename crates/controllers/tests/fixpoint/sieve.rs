@@ -35,9 +35,16 @@ fn ending(world: &World) -> Vec<String> {
     }
     for volume in world.list("persistentvolumes", "") {
         let name = volume["metadata"]["name"].as_str().unwrap();
-        let name = if name.starts_with("pvc-") { "drawn" } else { name };
+        let name = if name.starts_with("pvc-") {
+            "drawn"
+        } else {
+            name
+        };
         let claim = &volume["spec"]["claimRef"]["name"];
-        lines.push(format!("volume {name} {claim} {}", volume["status"]["phase"]));
+        lines.push(format!(
+            "volume {name} {claim} {}",
+            volume["status"]["phase"]
+        ));
     }
     for resource in ["controllerrevisions.apps", "persistentvolumeclaims"] {
         for object in world.list(resource, "default") {
