@@ -30,8 +30,8 @@ async fn no_request_of_our_own_documents_is_a_server_error() {
     let authority = cluster.layout.pki().join("api-ca.crt");
     let token = std::fs::read_to_string(cluster.layout.admin_token()).unwrap();
     for document in DOCUMENTS {
-        let answer = cluster.client().get(&format!("/openapi/v3/{document}"));
-        let schema: Value = answer.await.unwrap().json().unwrap();
+        let url = format!("/openapi/v3/{document}");
+        let schema: Value = cluster.client().get(&url).await.unwrap().json().unwrap();
         let path = cluster.scratch().join("openapi.json");
         std::fs::write(&path, schema.to_string()).unwrap();
         let output = Command::new(&program)

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use kontiki_tests::{Kubectl, LocalCluster, eventually};
+use kontiki_tests::{Gateway, Kubectl, LocalCluster, eventually};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -29,8 +29,7 @@ spec:
   ports: [{name: http, port: 80, targetPort: 8080}]
 "#;
 
-async fn ready(cluster: &LocalCluster) -> Kubectl {
-    let kubectl = cluster.kubectl();
+async fn ready(kubectl: &Kubectl) {
     kubectl.apply(PODS).await.unwrap();
     eventually("the pod is ready", || async {
         let pod = kubectl.json(&["get", "pod", "web"]).await.ok()?;
@@ -39,13 +38,23 @@ async fn ready(cluster: &LocalCluster) -> Kubectl {
         (ready.next()?["status"] == "True").then_some(())
     })
     .await;
-    kubectl
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_run_and_ports_are_reached_through_the_node() {
     let cluster = LocalCluster::up(1, 1);
-    let kubectl = ready(&cluster).await;
+    reached(&cluster.kubectl()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_carries_the_same_streams() {
+    let cluster = LocalCluster::up(1, 1);
+    let gateway = Gateway::join(&cluster).await;
+    reached(&gateway.kubectl()).await;
+}
+
+async fn reached(kubectl: &Kubectl) {
+    ready(kubectl).await;
     let exec = ["exec", "web", "-c", "main", "--", SAMPLE];
     let run = |args: &[&'static str]| [&exec[..], args].concat();
 
@@ -95,7 +104,7 @@ async fn commands_run_and_ports_are_reached_through_the_node() {
         "{refused}"
     );
 
-    forwarded(&kubectl).await;
+    forwarded(kubectl).await;
 }
 
 /// Asks a page over a forwarded port, twice, since the first connection must not end the second.

@@ -47,8 +47,10 @@ pub const GATEWAY_STREAM_BYTES: usize = 64 * KIB;
 pub const PAGE_ITEMS: usize = 10_000;
 /// How long a continue token stays valid.
 pub const CONTINUE_TTL: Duration = Duration::from_secs(300);
-/// Nesting of JSON and YAML bodies.
+/// Nesting of JSON bodies.
 pub const NESTING_DEPTH: usize = 100;
+/// Nesting of YAML bodies: their reader takes tens of kilobytes of stack a level where nothing optimises it.
+pub const YAML_NESTING_DEPTH: usize = 50;
 /// Operations of one JSON patch (kube-apiserver's `maxJSONPatchOperations`).
 pub const PATCH_OPS: usize = 10_000;
 /// Connections accepted by one replica.

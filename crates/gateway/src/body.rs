@@ -1,14 +1,19 @@
 //! Reads request bodies within the limits of size and time.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, Version};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use kontiki_base::limits::REQUEST_BYTES;
 use kontiki_base::status::{Reason, Status};
+use kontiki_base::task::{TaskKind, spawn};
 
 /// A client that sends nothing for this long does not mean it.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +42,7 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Status> 
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let announced: usize = announced.unwrap_or(0);
     if announced > REQUEST_BYTES {
-        discard(body).await;
+        discard(body, DISCARD_BYTES).await;
         return Err(too_large());
     }
     let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
@@ -54,17 +59,65 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Status> 
             continue;
         };
         if bytes.len() + data.len() > REQUEST_BYTES {
-            discard(body).await;
+            discard(body, DISCARD_BYTES).await;
             return Err(too_large());
         }
         bytes.extend_from_slice(&data);
     }
 }
 
-async fn discard(mut body: Body) {
+/// So much of a body that nobody asked for is read before the connection closes, as Go's server does.
+const LEFT_OVER_BYTES: usize = 256 * 1024;
+
+/// A request's body, whose rest is read and dropped after an answer that did not wait for it: a client of HTTP/1 that is
+/// still writing when the connection closes takes that for a failure of the network. HTTP/2 resets the one stream.
+pub struct Polite(Option<Body>);
+
+impl Polite {
+    /// Wraps the body of a request; those of HTTP/2 stay as they are.
+    pub fn of(request: Request) -> Request {
+        if request.version() >= Version::HTTP_2 {
+            return request;
+        }
+        request.map(|body| Body::new(Self(Some(body))))
+    }
+}
+
+impl http_body::Body for Polite {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Polite {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) {
+            spawn(TaskKind::Request, discard(body, LEFT_OVER_BYTES));
+        }
+    }
+}
+
+async fn discard(mut body: Body, n_bytes: usize) {
     let drop_some = async {
         let mut n_dropped = 0;
-        while n_dropped <= DISCARD_BYTES
+        while n_dropped <= n_bytes
             && let Some(Ok(frame)) = body.frame().await
         {
             n_dropped += frame.data_ref().map_or(0, Bytes::len);

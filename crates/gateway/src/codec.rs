@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use kontiki_api::protobuf;
 use kontiki_apiserver::Body;
-use kontiki_base::limits::{NESTING_DEPTH, REQUEST_BYTES};
+use kontiki_base::limits::{REQUEST_BYTES, YAML_NESTING_DEPTH};
 use kontiki_base::status::{Reason, Status};
 use serde_json::Value;
 
@@ -117,8 +117,8 @@ fn unrecognized(error: &protobuf::Error, expected: &str, bytes: &[u8]) -> Status
 fn yaml(bytes: &[u8]) -> Result<Value, Status> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_depth: NESTING_DEPTH,
-            flow_nesting_limit: NESTING_DEPTH,
+            max_depth: YAML_NESTING_DEPTH,
+            flow_nesting_limit: YAML_NESTING_DEPTH,
             max_documents: 1,
             max_aliases: 100,
             max_anchors: 100,

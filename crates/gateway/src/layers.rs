@@ -17,6 +17,7 @@ use tower::ServiceBuilder;
 
 use crate::accept;
 use crate::audit::{self, AuditId};
+use crate::body::Polite;
 use crate::respond::{self, Response};
 use crate::route::Parsed;
 use crate::router::Gateway;
@@ -50,12 +51,9 @@ pub fn around(routes: Router, gateway: &Arc<Gateway>) -> Router {
     )
 }
 
-async fn observe(
-    State(gateway): State<Arc<Gateway>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn observe(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     METRICS.api_requests_total.inc();
+    let mut request = Polite::of(request);
     let sent = request
         .headers()
         .get(&AUDIT_ID)

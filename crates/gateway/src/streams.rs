@@ -31,6 +31,8 @@ use crate::respond::{self, Response};
 use crate::route::Parsed;
 use crate::router::Gateway;
 
+pub use upgrade::Io;
+
 /// Once all is said, a client has so long to take it and to close its side.
 const LINGER: Duration = Duration::from_secs(5);
 

@@ -90,11 +90,13 @@ async fn answer(acceptor: TlsAcceptor, tcp: tokio::net::TcpStream, manner: Manne
     match manner {
         Manner::Redirects => {
             let asked = String::from_utf8_lossy(&request[..n_bytes]).into_owned();
-            // What came by way of a redirect would come without its prefix.
-            let location = if asked.contains("/elsewhere") {
+            // It is healthy, as far as the server asks of its own accord.
+            let location = if asked.contains("/things") {
+                "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"
+            } else if asked.contains("/elsewhere") {
                 "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nfollowed!"
             } else {
-                "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
             };
             stream.write_all(location.as_bytes()).await?;
         }

@@ -131,7 +131,6 @@ async fn canary(world: &World) -> Result<()> {
         json!([{"op": "test", "path": "/data/k", "value": "x"}]),
         json!([{"op": "copy", "from": "/data/k", "path": "/immutable"}]),
         json!([{"op": "copy", "from": "/data/k", "path": "/metadata/namespace"}]),
-        json!([{"op": "copy", "from": "/data/k", "path": "/type"}]),
         json!([{"op": "move", "from": "/data/k", "path": "/data"}]),
         json!([{"op": "copy", "from": "/data", "path": "/metadata/labels"}]),
     ] {

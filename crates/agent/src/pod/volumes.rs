@@ -83,6 +83,16 @@ pub fn source(node: &Node, pod: &Pod, volume: &Volume) -> PathBuf {
     claimed.unwrap_or_else(|| folder(node, pod, &volume.name))
 }
 
+/// Whether containers only read a volume: what the agent writes there itself, and claims that say so.
+pub fn is_read_only(volume: &Volume) -> bool {
+    match &volume.persistent_volume_claim {
+        Some(claim) => claim.read_only == Some(true),
+        None => {
+            volume.empty_dir.is_none() && volume.host_path.is_none() && volume.ephemeral.is_none()
+        }
+    }
+}
+
 fn folder(node: &Node, pod: &Pod, name: &str) -> PathBuf {
     node.pod_dir(pod.uid()).join("volumes").join(name)
 }

@@ -1,6 +1,7 @@
 //! Sieve's patterns on workloads: the manager dies after any write, or acts on a view of the past. All come to the
 //! same end.
 
+use kontiki_controllers::Propagation;
 use serde_json::{Value, json};
 
 use crate::with_node;
@@ -11,6 +12,8 @@ use crate::world::World;
 const CONTROLLERS: &[&str] = &[
     "statefulset-controller",
     "daemonset-controller",
+    "persistentvolume-controller",
+    "persistentvolume-binder",
     "garbage-collector-controller",
 ];
 /// More writes than any story takes.
@@ -29,6 +32,19 @@ fn ending(world: &World) -> Vec<String> {
         );
         let going = !pod["metadata"]["deletionTimestamp"].is_null();
         lines.push(format!("pod {name} {node} {image} {going}"));
+    }
+    for volume in world.list("persistentvolumes", "") {
+        let name = volume["metadata"]["name"].as_str().unwrap();
+        let name = if name.starts_with("pvc-") {
+            "drawn"
+        } else {
+            name
+        };
+        let claim = &volume["spec"]["claimRef"]["name"];
+        lines.push(format!(
+            "volume {name} {claim} {}",
+            volume["status"]["phase"]
+        ));
     }
     for resource in ["controllerrevisions.apps", "persistentvolumeclaims"] {
         for object in world.list(resource, "default") {
@@ -88,6 +104,41 @@ fn of_daemon_set(world: &mut World, strategy: &Value) {
     world.settle();
 }
 
+/// One claim takes a volume that is there, another gets a directory; then both go.
+fn of_claims(world: &mut World) {
+    const CLAIMS: &str = "persistentvolumeclaims";
+    let claim = |name: &str, class: &str| {
+        json!({
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": {"requests": {"storage": "1Gi"}}},
+        })
+    };
+    for (name, policy) in [("kept", "Retain"), ("spare", "Delete")] {
+        let volume = json!({
+            "metadata": {"name": name},
+            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "manual", "persistentVolumeReclaimPolicy": policy,
+                "hostPath": {"path": "/data"}},
+        });
+        world.create("persistentvolumes", volume);
+        world.settle();
+    }
+    world.create(CLAIMS, claim("found", "manual"));
+    world.create(CLAIMS, claim("made", "local-path"));
+    world.settle();
+    world.edit(CLAIMS, "default", "made", |claim| {
+        claim["metadata"]["annotations"] = json!({"volume.kubernetes.io/selected-node": "n1"});
+    });
+    world.settle();
+    world.create(CLAIMS, claim("other", "manual"));
+    world.settle();
+    for name in ["found", "made"] {
+        world.delete(CLAIMS, "default", name, Propagation::Background);
+    }
+    world.settle();
+}
+
 /// Runs a story undisturbed, then with the manager's death after each write, then with each view of the past shown
 /// again at the end.
 fn sift(story: &dyn Fn(&mut World)) {
@@ -130,4 +181,9 @@ fn daemon_sets_come_to_the_same_end() {
     ] {
         sift(&|world| of_daemon_set(world, &strategy));
     }
+}
+
+#[test]
+fn claims_come_to_the_same_end() {
+    sift(&of_claims);
 }
