@@ -64,17 +64,18 @@ need_kubectl() {
     export KUBECTL
 }
 
-# Python with the `kubernetes` package, in a folder of its own; KONTIKI_PYTHON may name another.
+# Python with the `kubernetes` package and gRPC's, in a folder of its own; KONTIKI_PYTHON may name another.
 need_python_client() {
     [ -n "${KONTIKI_PYTHON:-}" ] && return
-    local version=37.0.2 folder
-    folder=${XDG_CACHE_HOME:-$HOME/.cache}/kontiki/python-client-$version
+    local version=37.0.2 grpc=1.85.1 folder
+    folder=${XDG_CACHE_HOME:-$HOME/.cache}/kontiki/python-client-$version-grpc-$grpc
     if [ ! -e "$folder/complete" ]; then
         need_packages ca-certificates python3 python3-venv
-        say "installing Python's kubernetes $version"
+        say "installing Python's kubernetes $version and gRPC $grpc"
         python3 -m venv --clear "$folder"
         # The machine's own authorities, not pip's: a network may have one of its own.
-        "$folder/bin/pip" --cert /etc/ssl/certs/ca-certificates.crt install --quiet --disable-pip-version-check "kubernetes==$version"
+        "$folder/bin/pip" --cert /etc/ssl/certs/ca-certificates.crt install --quiet --disable-pip-version-check \
+            "kubernetes==$version" "grpcio-tools==$grpc" "grpcio-status~=$grpc"
         touch "$folder/complete"
     fi
     export KONTIKI_PYTHON=$folder/bin/python

@@ -1,6 +1,6 @@
 //! kubectl's command set, one table a subject: each line is run as a user types it, in order, on one cluster.
 
-use kontiki_tests::{Kubectl, LocalCluster};
+use kontiki_tests::{Gateway, Kubectl, LocalCluster};
 
 /// A command line without `kubectl`, what it reads, and words that its output must have.
 struct Line {
@@ -528,10 +528,21 @@ async fn run(kubectl: &Kubectl, minor: u64, lines: &[Line]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_creates_applies_shows_changes_and_deletes() {
     let cluster = LocalCluster::up(1, 1);
-    let kubectl = cluster.kubectl();
+    commands(&cluster.kubectl()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_sees_no_difference_through_a_gateway() {
+    let cluster = LocalCluster::up(1, 1);
+    let gateway = Gateway::join(&cluster).await;
+    commands(&gateway.kubectl()).await;
+}
+
+/// All tables, in order.
+async fn commands(kubectl: &Kubectl) {
     let minor = kubectl.minor().await;
     for lines in [CREATE, APPLY, GET, CHANGE, DELETE, CUSTOM] {
-        run(&kubectl, minor, lines).await;
+        run(kubectl, minor, lines).await;
     }
     for refused in CUSTOM_REFUSED {
         let args: Vec<&str> = refused.command.split(' ').collect();
@@ -541,7 +552,7 @@ async fn kubectl_creates_applies_shows_changes_and_deletes() {
             assert!(error.contains(words), "kubectl {command}: {error}");
         }
     }
-    run(&kubectl, minor, CUSTOM_END).await;
+    run(kubectl, minor, CUSTOM_END).await;
     let gone = kubectl.run(&["get", "crontabs"]).await.unwrap_err();
     let gone = format!("{gone:#}");
     // What kubectl says depends on whether it remembers the kind.

@@ -6,6 +6,8 @@
 
 mod certificates;
 mod drain;
+mod gateway;
+mod grpc;
 mod kube_rs;
 mod kubectl;
 mod python;

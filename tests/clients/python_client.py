@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 
+import websocket
 from kubernetes import client, config, dynamic, watch
 from kubernetes.client.rest import ApiException
 from kubernetes.leaderelection import electionconfig, leaderelection
@@ -89,6 +90,26 @@ def watching(core):
         if len(seen) == 3:
             watcher.stop()
     assert seen == [("ADDED", "seen"), ("MODIFIED", "seen"), ("DELETED", "seen")], seen
+
+
+def watching_over_websocket(core):
+    settings = core.api_client.configuration
+    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps?watch=true&fieldSelector=metadata.name=told"
+    connection = websocket.create_connection(
+        settings.host.replace("https", "wss") + path,
+        timeout=60,
+        sslopt={
+            "ca_certs": settings.ssl_ca_cert,
+            "certfile": settings.cert_file,
+            "keyfile": settings.key_file,
+        },
+    )
+    core.create_namespaced_config_map(NAMESPACE, made_again("told"))
+    core.delete_namespaced_config_map("told", NAMESPACE)
+    events = [json.loads(connection.recv()) for _ in range(2)]
+    connection.close()
+    seen = [(event["type"], event["object"]["metadata"]["name"]) for event in events]
+    assert seen == [("ADDED", "told"), ("DELETED", "told")], seen
 
 
 def workloads(apps, batch, autoscaling):
@@ -244,6 +265,7 @@ def main():
     objects(core)
     pages(core)
     watching(core)
+    watching_over_websocket(core)
     workloads(client.AppsV1Api(api), client.BatchV1Api(api), client.AutoscalingV2Api(api))
     who(api)
     by_discovery(api)

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod durability;
+mod encryption;
 mod failover;
 mod full_disk;
 mod membership;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use kontiki::join::SERVER_FILES;
+use kontiki::server::KEYRING;
 use kontiki_tests::LocalCluster;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +25,8 @@ async fn a_snapshot_restores_and_a_damaged_one_is_refused() {
     let output = cluster.kontiki(&["snapshot", "status", path, "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(status["revision"].as_u64().unwrap() > 0, "{status}");
-    let mut keys = SERVER_FILES;
+    let mut keys = SERVER_FILES.to_vec();
+    keys.push(KEYRING);
     keys.sort_unstable();
     assert_eq!(status["keys"], serde_json::json!(keys));
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();

@@ -9,4 +9,5 @@ mod cron;
 mod idle;
 mod purge;
 mod rolling_update;
+mod streams;
 mod workload;

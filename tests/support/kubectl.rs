@@ -20,7 +20,8 @@ impl Kubectl {
         Self { kubeconfig }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// A command of it, to be run otherwise than to its end.
+    pub fn command(&self, args: &[&str]) -> Command {
         let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
         let mut command = Command::new(program);
         command

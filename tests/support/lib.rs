@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod cluster;
+mod gateway;
 mod kubectl;
 mod wait;
 
 pub use cluster::LocalCluster;
+pub use gateway::Gateway;
 pub use kubectl::Kubectl;
 pub use wait::{eventually, eventually_within};
 

@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         outbox: Arc::clone(&outbox),
         pulls: images::Pulls::default(),
         tokens: kontiki_agent::tokens::Tokens::default(),
+        sampler: kontiki_agent::kubelet::Sampler::default(),
         settings: Default::default(),
         writes_files: true,
     });

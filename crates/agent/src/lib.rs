@@ -10,6 +10,7 @@ pub mod config;
 pub mod events;
 pub mod hollow;
 pub mod images;
+pub mod kubelet;
 pub mod machine;
 pub mod mirror;
 pub mod node;
@@ -167,6 +168,7 @@ pub(crate) async fn build_node(
         outbox,
         pulls: images::Pulls::default(),
         tokens: tokens::Tokens::default(),
+        sampler: kubelet::Sampler::default(),
         settings: parking_lot::Mutex::default(),
         writes_files: !hollow,
     }))

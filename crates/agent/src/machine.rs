@@ -49,6 +49,22 @@ pub fn memory_bytes(name: &str) -> u64 {
         * 1024
 }
 
+/// Processor time that the machine has used since its start, in nanoseconds.
+pub fn cpu_ns() -> u64 {
+    /// The kernel counts in hundredths of a second, whatever it is built with (`USER_HZ`).
+    const TICK_NS: u64 = 10_000_000;
+    let text = read("/proc/stat");
+    let first = text.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = first
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    // user nice system idle iowait irq softirq steal; what guests use is in the first two.
+    let busy = [0, 1, 2, 5, 6].iter().filter_map(|idx| ticks.get(*idx));
+    busy.sum::<u64>().saturating_mul(TICK_NS)
+}
+
 /// Size and free space of the disk that holds a path, in bytes.
 pub fn disk(path: &Path) -> (u64, u64) {
     let existing = path

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use kontiki_proto::node::AssignmentChange;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,10 @@ pub mod resource {
     pub const CONFIG_MAPS: &str = "configmaps";
     /// Secrets that they use.
     pub const SECRETS: &str = "secrets";
+    /// Claims that they use.
+    pub const CLAIMS: &str = "persistentvolumeclaims";
+    /// The volumes of those, and all that this node keeps.
+    pub const VOLUMES: &str = "persistentvolumes";
     /// Services.
     pub const SERVICES: &str = "services";
     /// Who serves.
@@ -31,7 +35,11 @@ type Key = (String, String, String);
 
 /// Objects by resource, namespace and name.
 #[derive(Default)]
-pub struct Mirror(Mutex<BTreeMap<Key, Stored>>);
+pub struct Mirror {
+    objects: Mutex<BTreeMap<Key, Stored>>,
+    /// Volumes that were told to be gone, until someone looks.
+    gone: Mutex<Vec<Bytes>>,
+}
 
 #[derive(Clone)]
 struct Stored {
@@ -46,19 +54,21 @@ struct Stored {
 pub struct Touched {
     /// Pods.
     pub pods: bool,
-    /// ConfigMaps or secrets.
+    /// ConfigMaps, secrets, or claims and their volumes.
     pub config: bool,
     /// Services or endpoints.
     pub services: bool,
     /// Nodes.
     pub nodes: bool,
+    /// Volumes.
+    pub volumes: bool,
 }
 
 impl Mirror {
     /// Takes an assignment in; a complete one replaces everything.
     pub fn apply(&self, complete: bool, changes: Vec<AssignmentChange>) -> Touched {
         let mut touched = Touched::default();
-        let mut objects = self.0.lock();
+        let mut objects = self.objects.lock();
         if complete {
             objects.clear();
             touched = Touched {
@@ -66,12 +76,16 @@ impl Mirror {
                 config: true,
                 services: true,
                 nodes: true,
+                volumes: true,
             };
         }
         for change in changes {
             match change.resource.as_str() {
                 resource::PODS => touched.pods = true,
-                resource::CONFIG_MAPS | resource::SECRETS => touched.config = true,
+                resource::CONFIG_MAPS | resource::SECRETS | resource::CLAIMS => {
+                    touched.config = true;
+                }
+                resource::VOLUMES => (touched.volumes, touched.config) = (true, true),
                 resource::SERVICES | resource::ENDPOINT_SLICES => touched.services = true,
                 resource::NODES => touched.nodes = true,
                 _ => {}
@@ -83,8 +97,10 @@ impl Mirror {
                 if objects
                     .get(&key)
                     .is_some_and(|stored| change.uid.is_empty() || stored.uid == change.uid)
+                    && let Some(stored) = objects.remove(&key)
+                    && key.0 == resource::VOLUMES
                 {
-                    objects.remove(&key);
+                    self.gone.lock().push(stored.json);
                 }
                 continue;
             }
@@ -105,7 +121,7 @@ impl Mirror {
 
     /// All pods by uid.
     pub fn pods(&self) -> BTreeMap<String, Arc<Pod>> {
-        let objects = self.0.lock();
+        let objects = self.objects.lock();
         let pods = in_resource(&objects, resource::PODS).filter_map(|(_, stored)| {
             let pod = stored.pod.clone()?;
             Some((pod.metadata.uid.clone()?, pod))
@@ -113,16 +129,22 @@ impl Mirror {
         pods.collect()
     }
 
+    /// Volumes that were told to be gone since this was asked last.
+    pub fn take_gone(&self) -> Vec<PersistentVolume> {
+        let texts = std::mem::take(&mut *self.gone.lock());
+        texts.iter().filter_map(parse).collect()
+    }
+
     /// One object, parsed.
     pub fn get<T: DeserializeOwned>(&self, resource: &str, ns: &str, name: &str) -> Option<T> {
         let key = (resource.to_owned(), ns.to_owned(), name.to_owned());
-        let json = self.0.lock().get(&key)?.json.clone();
+        let json = self.objects.lock().get(&key)?.json.clone();
         parse(&json)
     }
 
     /// All objects of a resource, parsed.
     pub fn list<T: DeserializeOwned>(&self, resource: &str) -> Vec<T> {
-        let texts: Vec<Bytes> = in_resource(&self.0.lock(), resource)
+        let texts: Vec<Bytes> = in_resource(&self.objects.lock(), resource)
             .map(|(_, stored)| stored.json.clone())
             .collect();
         texts.iter().filter_map(|json| parse(json)).collect()
@@ -171,6 +193,23 @@ mod tests {
 
     fn uids(mirror: &Mirror) -> Vec<String> {
         mirror.pods().into_keys().collect()
+    }
+
+    #[test]
+    fn a_volume_is_gone_when_that_is_said_and_not_when_it_is_not_said_yet() {
+        let volume = |present| AssignmentChange {
+            resource: resource::VOLUMES.into(),
+            namespace: String::new(),
+            ..change("v", "1", present)
+        };
+        let mirror = Mirror::default();
+        mirror.apply(true, vec![volume(true)]);
+        mirror.apply(true, Vec::new());
+        assert!(mirror.take_gone().is_empty(), "the rest may follow");
+        mirror.apply(false, vec![volume(true)]);
+        mirror.apply(false, vec![volume(false)]);
+        assert_eq!(mirror.take_gone().len(), 1);
+        assert!(mirror.take_gone().is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::config::Capacity;
 use crate::events::Recorder;
 use crate::images::Pulls;
+use crate::kubelet::Sampler;
 use crate::mirror::Mirror;
 use crate::outbox::Outbox;
 use crate::tokens::Tokens;
@@ -60,6 +61,8 @@ pub struct Node {
     pub pulls: Pulls,
     /// Tokens of pods' ServiceAccounts.
     pub tokens: Tokens,
+    /// What containers use.
+    pub sampler: Sampler,
     /// Cluster's settings.
     pub settings: Mutex<ClusterSettings>,
     /// Whether pods' files are really written (not on hollow nodes).
@@ -80,6 +83,21 @@ impl Node {
         let mut wanted = self.own_labels();
         wanted.push((labels::POD_UID, uid.to_owned()));
         wanted
+    }
+
+    /// Whether a container of an assigned pod has a terminal.
+    pub fn has_tty(&self, pod_uid: &str, container: &str) -> bool {
+        let pods = self.mirror.pods();
+        let spec = pods.get(pod_uid).and_then(|pod| pod.spec.as_ref());
+        spec.is_some_and(|spec| {
+            let ephemeral = spec.ephemeral_containers.iter().flatten();
+            let init = spec.init_containers.iter().flatten();
+            let mut all = spec.containers.iter().chain(init);
+            all.any(|it| it.name == container && it.tty == Some(true))
+                || ephemeral
+                    .clone()
+                    .any(|it| it.name == container && it.tty == Some(true))
+        })
     }
 
     /// The folder of a pod's volumes and files.

@@ -1,5 +1,6 @@
 //! From a pod's spec to what the runtime needs: pure translations and the files of volumes.
 
+pub mod claims;
 pub mod container;
 pub mod empty_dir;
 pub mod env;
@@ -24,6 +25,10 @@ pub trait PodExt {
     fn spec(&self) -> &PodSpec;
     /// Containers that run before all others, in order.
     fn inits(&self) -> &[Container];
+    /// Containers that were added for debugging, as if they were others.
+    fn ephemerals(&self) -> Vec<Container>;
+    /// The container whose processes a debugging container is to see.
+    fn debugged_by(&self, name: &str) -> Option<&str>;
     /// A container or init container by name.
     fn container(&self, name: &str) -> Option<&Container>;
     /// Whether the pod uses the machine's network.
@@ -55,6 +60,24 @@ impl PodExt for Pod {
 
     fn inits(&self) -> &[Container] {
         self.spec().init_containers.as_deref().unwrap_or_default()
+    }
+
+    fn ephemerals(&self) -> Vec<Container> {
+        let all = self.spec().ephemeral_containers.iter().flatten();
+        // The two types differ by the target alone.
+        let plain = all.filter_map(|it| serde_json::to_value(it).ok());
+        plain
+            .filter_map(|it| serde_json::from_value(it).ok())
+            .collect()
+    }
+
+    fn debugged_by(&self, name: &str) -> Option<&str> {
+        let mut all = self.spec().ephemeral_containers.iter().flatten();
+        let found = all.find(|it| it.name == name)?;
+        found
+            .target_container_name
+            .as_deref()
+            .filter(|it| !it.is_empty())
     }
 
     fn container(&self, name: &str) -> Option<&Container> {

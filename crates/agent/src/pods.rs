@@ -1,7 +1,7 @@
 //! All pods of the node: a worker for each assigned pod, an end for each that is not assigned any more, and a sweep
 //! for containers that belong to no pod at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::mirror::Touched;
 use crate::node::Node;
-use crate::pod::folder as pod_folder;
+use crate::pod::{claims, folder as pod_folder};
 use crate::worker::Worker;
 use crate::worker::mailbox::Mailbox;
 
@@ -72,6 +72,11 @@ impl Pods {
                 self.assign(&mut workers, uid, pod);
             }
             METRICS.agent_pods.set(workers.len() as u64);
+        }
+        if touched.volumes {
+            let gone = self.node.mirror.take_gone();
+            gone.iter()
+                .for_each(|volume| claims::remove(&self.node, volume));
         }
         if touched.config {
             workers.values().for_each(|entry| entry.mailbox.config());
@@ -171,9 +176,11 @@ impl Pods {
 
     /// Lists now and then, should something have been missed. One list for all pods: only those that differ look.
     pub async fn relist_slowly(self: Arc<Self>) {
+        let mut strays = BTreeSet::new();
         loop {
             tokio::time::sleep(RELIST).await;
             self.relist();
+            strays = claims::sweep(&self.node, &strays);
             if let Err(error) = self.sweep().await {
                 tracing::debug!(%error, "no sweep");
             }

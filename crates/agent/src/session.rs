@@ -8,7 +8,7 @@
 //!
 //! A session that breaks changes nothing on the node.
 
-mod link;
+pub(crate) mod link;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,7 +234,8 @@ impl Work<'_> {
                         node.outbox.committed(ack.n_batches);
                     }
                     Ok(session_response::Message::OpenTunnel(open)) => {
-                        let serve = tunnel::serve(Arc::clone(&node), link.client(), open);
+                        let config = self.config.clone();
+                        let serve = tunnel::serve(config, Arc::clone(&node), link.client(), open);
                         drop(spawn(TaskKind::Request, serve));
                     }
                     Ok(session_response::Message::HeartbeatPeriod(new)) => {

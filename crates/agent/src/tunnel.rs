@@ -1,46 +1,87 @@
-//! Streams that a server asks for: logs. The agent opens them, so that it listens on no port.
+//! Streams that a server asks for: logs, commands, ports, HTTP. The agent opens them, so that it listens on no port.
+//!
+//! Each has a connection of its own with the server that asked: a client that stops reading then stops its own stream and
+//! nothing else, heartbeats least of all.
+
+mod containers;
+mod http;
+mod logs;
+mod outbound;
+mod ports;
+mod remote_command;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
+use kontiki_base::limits::TUNNEL_CHUNKS;
 use kontiki_base::status::Reason;
 use kontiki_proto::node::node_service_client::NodeServiceClient;
-use kontiki_proto::node::{
-    LogRequest, OpenTunnel, TunnelEnd, TunnelHello, TunnelRequest, open_tunnel, tunnel_request,
-};
-use kontiki_runtime::{LogOptions, labels};
+use kontiki_proto::node::open_tunnel::Request as Open;
+use kontiki_proto::node::{OpenTunnel, TunnelHello, TunnelRequest, TunnelResponse, tunnel_request};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::transport::Channel;
 
+use self::outbound::Outbound;
+use crate::config::AgentConfig;
 use crate::node::Node;
+use crate::session::link;
 
-/// Chunks between the engine and the server.
-const CHUNKS: usize = 16;
-/// Largest chunk.
-const CHUNK_BYTES: usize = 256 * 1024;
-
-struct Failure {
+/// Why a stream did not come about, or broke off.
+#[derive(Debug)]
+pub(crate) struct Failure {
     reason: Reason,
     message: String,
 }
 
-/// Serves one tunnel to its end.
-pub async fn serve(node: Arc<Node>, mut client: NodeServiceClient<Channel>, open: OpenTunnel) {
-    let (sender, receiver) = mpsc::channel(CHUNKS);
+impl Failure {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// What an engine says, as upstream's kubelet passes it on.
+impl From<kontiki_runtime::Error> for Failure {
+    fn from(error: kontiki_runtime::Error) -> Self {
+        let reason = match error {
+            kontiki_runtime::Error::NotFound(_) => Reason::NotFound,
+            _ => Reason::InternalError,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+/// The server's messages on a tunnel.
+type Inbound = Streaming<TunnelResponse>;
+
+/// Serves one tunnel to its end. `session` is the client of the session that asked.
+pub async fn serve(
+    config: AgentConfig,
+    node: Arc<Node>,
+    session: NodeServiceClient<Channel>,
+    open: OpenTunnel,
+) {
+    let mut client = match link::tunnel_client(&config, &open.server_endpoint).await {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::debug!(server = open.server_endpoint, %error, "by the session's connection, then");
+            session
+        }
+    };
+    let (sender, receiver) = mpsc::channel(TUNNEL_CHUNKS);
     let hello = TunnelHello {
         tunnel_id: open.tunnel_id,
         node_name: node.name.clone(),
     };
     let first = tunnel_request::Message::Hello(hello);
-    if sender
-        .send(TunnelRequest {
-            message: Some(first),
-        })
-        .await
-        .is_err()
-    {
+    let first = TunnelRequest {
+        message: Some(first),
+    };
+    if sender.send(first).await.is_err() {
         return;
     }
     let mut inbound = match client.tunnel(ReceiverStream::new(receiver)).await {
@@ -50,116 +91,35 @@ pub async fn serve(node: Arc<Node>, mut client: NodeServiceClient<Channel>, open
             return;
         }
     };
-    // Owns the sender: the stream to the server ends with the work.
-    let work = async move {
-        let end = match open.request {
-            Some(open_tunnel::Request::Log(request)) => send_log(&node, &request, &sender).await,
-            None => Err(Failure {
-                reason: Reason::BadRequest,
-                message: "this agent does not know the request".into(),
-            }),
-        };
-        let end = match end {
-            Ok(()) => TunnelEnd {
-                error: String::new(),
-                code: 0,
-            },
-            Err(failure) => TunnelEnd {
-                error: failure.message,
-                code: u32::from(failure.reason.http_code()),
-            },
-        };
-        let last = TunnelRequest {
-            message: Some(tunnel_request::Message::End(end)),
-        };
-        // A server that has gone away needs no end.
-        let _ = sender.send(last).await;
+    let outbound = Outbound::new(sender.clone());
+    let serving = async {
+        work(&node, open.request, &mut inbound, outbound).await;
+        // Until the server has read all and closes: a stream that is dropped before takes its last messages with it.
+        while let Some(Ok(_)) = inbound.next().await {}
     };
-    tokio::pin!(work);
-    // The server's side ends when the client went away: then nobody reads the log.
+    // The server's side closes when the client went away: then nobody reads.
     tokio::select! {
-        () = &mut work => {
-            while let Some(Ok(_)) = inbound.next().await {}
+        () = serving => {}
+        () = sender.closed() => {}
+    }
+}
+
+async fn work(node: &Arc<Node>, request: Option<Open>, inbound: &mut Inbound, outbound: Outbound) {
+    let ended = match request {
+        Some(Open::Log(request)) => logs::serve(node, &request, inbound, &outbound).await,
+        Some(Open::Exec(request)) => remote_command::exec(node, request, inbound, &outbound).await,
+        Some(Open::Attach(request)) => {
+            remote_command::attach(node, &request, inbound, &outbound).await
         }
-        () = closed(&mut inbound) => {}
-    }
-}
-
-async fn closed(inbound: &mut tonic::Streaming<kontiki_proto::node::TunnelResponse>) {
-    while let Some(Ok(_)) = inbound.next().await {}
-}
-
-async fn send_log(
-    node: &Node,
-    request: &LogRequest,
-    sender: &mpsc::Sender<TunnelRequest>,
-) -> Result<(), Failure> {
-    let id = container_id(node, request).await?;
-    let options = LogOptions {
-        follow: request.follow && !request.previous,
-        timestamps: request.timestamps,
-        tail_lines: request.tail_lines,
-        since_unix_s: request.since_unix_ms.map(|ms| ms / 1000),
-    };
-    let engine = |error: kontiki_runtime::Error| Failure {
-        reason: Reason::InternalError,
-        message: error.to_string(),
-    };
-    let mut lines = node.runtime.logs(&id, &options).await.map_err(engine)?;
-    let mut left = request
-        .limit_bytes
-        .map_or(usize::MAX, |limit| limit.max(0) as usize);
-    while left > 0 {
-        let Some(chunk) = lines.next().await else {
-            break;
-        };
-        let mut chunk: Bytes = chunk.map_err(engine)?;
-        chunk.truncate(left);
-        left -= chunk.len();
-        while !chunk.is_empty() {
-            let part = chunk.split_to(chunk.len().min(CHUNK_BYTES));
-            let message = TunnelRequest {
-                message: Some(tunnel_request::Message::Data(part)),
-            };
-            if sender.send(message).await.is_err() {
-                return Ok(());
-            }
+        Some(Open::PortForward(request)) => {
+            ports::forward(node, &request, inbound, &outbound).await
         }
-    }
-    Ok(())
-}
-
-async fn container_id(node: &Node, request: &LogRequest) -> Result<String, Failure> {
-    let engine = |error: kontiki_runtime::Error| Failure {
-        reason: Reason::ServiceUnavailable,
-        message: error.to_string(),
+        Some(Open::PodDial(request)) => ports::dial(node, &request, inbound, &outbound).await,
+        Some(Open::NodeHttp(_)) => http::serve(node, inbound, &outbound).await,
+        None => Err(Failure::new(
+            Reason::BadRequest,
+            "this agent does not know the request",
+        )),
     };
-    let mut wanted = node.pod_labels(&request.pod_uid);
-    wanted.push((labels::CONTAINER, request.container.clone()));
-    let mut found = node.runtime.list(wanted).await.map_err(engine)?;
-    found.sort_by_key(|line| {
-        let attempt = line
-            .labels
-            .get(labels::ATTEMPT)
-            .and_then(|text| text.parse::<u32>().ok());
-        std::cmp::Reverse(attempt)
-    });
-    let idx = usize::from(request.previous);
-    match found.get(idx) {
-        Some(line) => Ok(line.id.clone()),
-        None if request.previous => Err(Failure {
-            reason: Reason::BadRequest,
-            message: format!(
-                "previous terminated container \"{}\" not found",
-                request.container
-            ),
-        }),
-        None => Err(Failure {
-            reason: Reason::BadRequest,
-            message: format!(
-                "container \"{}\" is waiting to start: ContainerCreating",
-                request.container
-            ),
-        }),
-    }
+    outbound.end(ended).await;
 }

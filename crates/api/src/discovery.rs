@@ -169,12 +169,25 @@ pub fn subresource_kind(kind: &Kind, subresource: Subresource) -> (&str, &str, &
         Subresource::Eviction => ("policy", "v1", "Eviction"),
         Subresource::Binding => ("", "v1", "Binding"),
         Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
+        Subresource::Exec => ("", "v1", "PodExecOptions"),
+        Subresource::Attach => ("", "v1", "PodAttachOptions"),
+        Subresource::PortForward => ("", "v1", "PodPortForwardOptions"),
+        Subresource::Proxy => ("", "v1", proxy_options(kind)),
         Subresource::Status
         | Subresource::Log
         | Subresource::Finalize
         | Subresource::Approval
         | Subresource::EphemeralContainers
         | Subresource::Resize => (kind.group(), kind.version(), kind.kind()),
+    }
+}
+
+/// The kind of a proxy's options, which differs by what is behind it.
+fn proxy_options(kind: &Kind) -> &'static str {
+    match kind.plural() {
+        "pods" => "PodProxyOptions",
+        "services" => "ServiceProxyOptions",
+        _ => "NodeProxyOptions",
     }
 }
 
@@ -292,6 +305,8 @@ mod tests {
             "discovery.k8s.io",
             "resource.k8s.io",
             "flowcontrol.apiserver.k8s.io",
+            // Of another server there.
+            "metrics.k8s.io",
         ];
         order.retain(|group| kinds.has_group(group));
         assert_eq!(listed, order, "each once");

@@ -62,6 +62,14 @@ pub enum Subresource {
     Approval,
     /// `token` (service accounts, authentication.k8s.io/v1 TokenRequest).
     Token,
+    /// `exec` (pods): a command in a container, its streams over an upgraded connection.
+    Exec,
+    /// `attach` (pods): the streams of a container's first process.
+    Attach,
+    /// `portforward` (pods): connections to ports of a pod.
+    PortForward,
+    /// `proxy` (pods, services, nodes): HTTP passed on.
+    Proxy,
     /// `ephemeralcontainers` (pods).
     EphemeralContainers,
     /// `resize` (pods).
@@ -70,7 +78,7 @@ pub enum Subresource {
 
 impl Subresource {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Status,
         Self::Scale,
         Self::Binding,
@@ -79,6 +87,10 @@ impl Subresource {
         Self::Finalize,
         Self::Approval,
         Self::Token,
+        Self::Exec,
+        Self::Attach,
+        Self::PortForward,
+        Self::Proxy,
         Self::EphemeralContainers,
         Self::Resize,
     ];
@@ -94,6 +106,10 @@ impl Subresource {
             Self::Finalize => "finalize",
             Self::Approval => "approval",
             Self::Token => "token",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
+            Self::Proxy => "proxy",
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
         }
@@ -117,7 +133,17 @@ impl Subresource {
             Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Log => &["get"],
             Self::Finalize => &["update"],
+            Self::Exec | Self::Attach | Self::PortForward => &["create", "get"],
+            Self::Proxy => &["create", "delete", "get", "patch", "update"],
         }
+    }
+
+    /// Whether it connects the client with a node rather than read or write an object (upstream's `Connecter`).
+    pub const fn connects(self) -> bool {
+        matches!(
+            self,
+            Self::Exec | Self::Attach | Self::PortForward | Self::Proxy
+        )
     }
 }
 

@@ -43,10 +43,12 @@ pub mod mutating_webhook_configuration;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
+pub mod node_metrics;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
+pub mod pod_metrics;
 pub mod pod_template;
 pub mod priority_class;
 pub mod priority_level_configuration;
@@ -147,6 +149,8 @@ pub static KINDS: &[&Kind] = &[
     &resource_slice::KIND,
     &flow_schema::KIND,
     &priority_level_configuration::KIND,
+    &node_metrics::KIND,
+    &pod_metrics::KIND,
 ];
 
 /// What is computed once per kind.

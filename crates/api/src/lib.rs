@@ -39,6 +39,7 @@ pub mod semver;
 pub mod stored;
 pub mod table;
 pub mod time;
+pub mod volumes;
 
 pub use field_error::{ErrorKind, FieldError};
 pub use k8s_openapi;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::discovery::kinds_of;
 use crate::registry::Kinds;
 
+mod connect;
 mod operations;
 mod paths;
 mod schemas;

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kontiki_api::kinds::api_service::{RESOURCE, available};
 use kontiki_state::Snapshot;
 use parking_lot::RwLock;
@@ -20,6 +21,7 @@ use crate::server::ApiServer;
 
 mod authorize;
 mod availability;
+mod description;
 #[cfg(test)]
 mod tests;
 
@@ -79,6 +81,23 @@ pub struct Aggregation {
     identity: RwLock<Option<Arc<Identity>>>,
     /// Resource lists by the name of the APIService, as they were last sent.
     discovered: RwLock<BTreeMap<String, Arc<Value>>>,
+    /// OpenAPI documents, likewise.
+    described: RwLock<BTreeMap<String, Arc<Description>>>,
+}
+
+/// The OpenAPI v3 document of a version that another server serves.
+#[derive(Debug)]
+pub struct Description {
+    /// The group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// The document, JSON.
+    pub json: Bytes,
+    /// Hash of the document.
+    pub hash: String,
+    /// Where the server told that it is: another place is another document.
+    url: String,
 }
 
 impl Aggregation {
@@ -114,6 +133,17 @@ impl ApiServer {
             trust: delegation.trust.clone(),
             identity: self.0.aggregation.identity.read().clone(),
         }
+    }
+
+    /// The documents of versions that only other servers serve, as they last told them.
+    pub fn descriptions(&self) -> Vec<Arc<Description>> {
+        let own = self.kinds();
+        let described = self.0.aggregation.described.read();
+        let others = described.values();
+        others
+            .filter(|it| !own.has_version(&it.group, &it.version))
+            .cloned()
+            .collect()
     }
 
     /// The resources that one serves, as it last told.

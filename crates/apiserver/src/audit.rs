@@ -5,8 +5,9 @@
 //!                                                   └ stage reached ─▶ bounded queue ─▶ `Entries` ─▶ lines of JSON
 //! ```
 //! The records are upstream's `audit.k8s.io/v1` Events, the policy is `kontiki_api::audit`. A request never waits for the
-//! log: when the queue is full its record is dropped and counted. Not recorded are the writes of the built-in controllers
-//! and of agents, which are no requests. Not here: files (the binary).
+//! log: when the queue is full its record is dropped and counted. Objects that are sealed at rest do not go into the log,
+//! which is not. Not recorded are the writes of the built-in controllers and of agents, which are no requests. Not here:
+//! files (the binary).
 
 mod event;
 mod queue;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use kontiki_api::audit::Policy;
 use kontiki_base::clock::SharedClock;
+use kontiki_consensus::Resources;
 
 use crate::options::{Target, User};
 pub use queue::Entries;
@@ -28,6 +30,8 @@ pub struct Auditor(Arc<Inner>);
 
 struct Inner {
     policy: Policy,
+    /// Resources whose objects are not recorded, whatever the policy says.
+    sealed: Resources,
     clock: SharedClock,
     queue: queue::Queue,
 }
@@ -57,11 +61,12 @@ pub struct About {
 }
 
 impl Auditor {
-    /// An auditor, and the entries that it makes.
-    pub fn new(policy: Policy, clock: SharedClock) -> (Self, Entries) {
+    /// An auditor, and the entries that it makes: never with objects of the resources that are sealed at rest.
+    pub fn new(policy: Policy, clock: SharedClock, sealed: Resources) -> (Self, Entries) {
         let (queue, entries) = queue::bounded();
         let inner = Inner {
             policy,
+            sealed,
             clock,
             queue,
         };

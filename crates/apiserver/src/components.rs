@@ -11,6 +11,7 @@ use crate::errors::not_found;
 use crate::options::{ListOptions, Page, Target};
 use crate::selection::Selection;
 use crate::server::ApiServer;
+use crate::usage;
 use crate::write::Draft;
 
 /// A part of the control plane.
@@ -45,6 +46,9 @@ impl ApiServer {
         target: &Target,
         options: &ListOptions,
     ) -> Result<Page, Status> {
+        if target.kind.group() == usage::GROUP {
+            return self.usages(target, options).await;
+        }
         let selection = Selection::parse(
             target,
             options.label_selector.as_deref(),
@@ -60,6 +64,9 @@ impl ApiServer {
 
     /// One part.
     pub(crate) async fn component(&self, target: &Target) -> Result<Arc<Object>, Status> {
+        if target.kind.group() == usage::GROUP {
+            return self.usage(target).await;
+        }
         let mut all = self.looked_at(target).await?.into_iter();
         let found = all.find(|object| *object.key.name == *target.name);
         found.ok_or_else(|| not_found(target))

@@ -42,6 +42,7 @@ mod services;
 mod subresources;
 pub mod testing;
 mod tunnel;
+mod usage;
 mod verbs;
 mod versions;
 pub mod write;
@@ -58,6 +59,11 @@ pub use options::{
 };
 pub use server::{ApiServer, Options};
 pub use service_accounts::{KeyError, TokenIssuer};
-pub use tunnel::{LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeTunnel};
+pub use tunnel::{
+    Frame, LogOptions, LogRequest, LogStream, NoNodes, NodeLiveness, NodeRequest, NodeTunnel,
+    PodPort, RemoteCommand, Tunnel, TunnelIo, channel,
+};
+pub use verbs::connect::{OnNode, RemoteOptions};
+pub use verbs::proxy::{ProxyTo, ProxyWay};
 pub use verbs::watch::WatchStream;
 pub use versions::shown_item;

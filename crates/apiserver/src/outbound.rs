@@ -38,7 +38,10 @@ pub use dial::{Address, Dialer, Direct, Io};
 pub use peer::{Destination, Peer, Trust};
 pub use tls::Identity;
 
+pub(crate) use guard::is_refused;
 pub(crate) use pool::Pool;
+pub(crate) use resolve::endpoints;
+pub(crate) use tls::to_anyone as tls_to_anyone;
 
 /// What a request carries.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;

@@ -144,7 +144,8 @@ pub async fn server_audited(rules: Value) -> (ApiServer, crate::audit::Entries) 
     let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules});
     let policy = kontiki_api::audit::Policy::read(policy).expect("the test's policy is valid");
     let clock = ManualClock::at(NOW_UNIX_MS);
-    let (auditor, entries) = crate::audit::Auditor::new(policy, clock);
+    let (auditor, entries) =
+        crate::audit::Auditor::new(policy, clock, kontiki_consensus::Resources::default());
     let options = Options {
         auditor: Some(auditor),
         ..Options::default()

@@ -67,6 +67,10 @@ pub const SESSIONS: usize = 120_000;
 pub const SESSION_QUEUE: usize = 256;
 /// Tunnels open on one replica.
 pub const TUNNELS: usize = 4096;
+/// Bytes that a tunnel passes on at once.
+pub const TUNNEL_CHUNK_BYTES: usize = 64 * KIB;
+/// Such chunks that wait in one direction of a tunnel, at each place that passes them on.
+pub const TUNNEL_CHUNKS: usize = 8;
 /// Bytes of one snapshot chunk.
 pub const SNAPSHOT_CHUNK_BYTES: usize = MIB;
 /// Attempts of a read-modify-write inside the server before a conflict goes to the client.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kontiki_storage::Sealing;
 use serde::{Deserialize, Serialize};
 
 /// Identity of a replica, never reused: a wiped replica returns under a new one.
@@ -32,6 +33,8 @@ pub struct Config {
     pub timing: Timing,
     /// How much history stays.
     pub retention: Retention,
+    /// What is sealed on the disk, and where its keys are.
+    pub sealing: Sealing,
 }
 
 /// Keys of the peer port, in PEM. The CA signs nothing but peers.

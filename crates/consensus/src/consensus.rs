@@ -10,7 +10,7 @@ use futures::StreamExt;
 use kontiki_base::limits;
 use kontiki_base::task::{TaskKind, spawn};
 use kontiki_state::{Command, OpResult, Proposal, Revision, Store, Term};
-use kontiki_storage::archive;
+use kontiki_storage::{KEYRING, archive};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,8 +21,8 @@ use crate::replica::Replica;
 use crate::transport::{Inbound, Transport};
 use crate::types::{EntryData, LogId, PeerNode};
 use crate::{
-    CallError, CallHandler, CallStream, Config, Member, MembershipError, PeerTls, ProposeError,
-    ReadError, ReplicaId, StartError, reads, start,
+    CallError, CallHandler, CallStream, Config, Encryption, Member, MembershipError, PeerTls,
+    ProposeError, ReadError, ReplicaId, StartError, reads, sealing, start,
 };
 
 /// The first membership is a local matter.
@@ -314,17 +314,37 @@ impl Consensus {
         self.replica.transport.call(&peer, method, payload).await
     }
 
+    /// Asks all replicas to seal with new keys, and to let the old ones go once nothing needs them. Answers the number of
+    /// the rotation.
+    pub async fn rotate_keys(&self) -> Result<u64, ProposeError> {
+        self.read_barrier()
+            .await
+            .map_err(|_| ProposeError::NoLeader)?;
+        sealing::rotate(&self.replica).await
+    }
+
+    /// The last rotation that was asked for, as far as this replica knows.
+    pub fn wanted_rotation(&self) -> u64 {
+        sealing::wanted_rotation(&self.store().snapshot())
+    }
+
+    /// How encryption at rest stands on this replica. Reads what is sealed.
+    pub async fn encryption(&self) -> Result<Encryption, ReadError> {
+        sealing::status(&self.replica).await
+    }
+
     /// Makes a snapshot now and lets the log go behind it.
     pub async fn trigger_snapshot(&self) {
         let _ = self.replica.raft.trigger().snapshot().await;
     }
 
-    /// Streams an archive of a consistent checkpoint and of the keys given along, for `snapshot save`. It holds all that
+    /// Streams an archive of a consistent checkpoint, of the keys given along and of this replica's keyring, for
+    /// `snapshot save`. It holds all that
     /// was acknowledged before the call, also on a replica that lags; without a quorum it is refused.
     pub async fn save_snapshot(
         &self,
         now_unix_ms: u64,
-        keys: archive::Keys,
+        mut keys: archive::Keys,
     ) -> Result<CallStream, CallError> {
         let refused = |error: &dyn std::fmt::Display| CallError::Refused(error.to_string());
         self.read_barrier().await.map_err(|error| refused(&error))?;
@@ -333,6 +353,9 @@ impl Consensus {
         let snapshot = built
             .map_err(|error| refused(&error))?
             .map_err(|error| refused(&error))?;
+        // After it was built: no key that it needs is let go while it is there.
+        let keyring = self.replica.machine.dir.sealer().export();
+        keys.insert(KEYRING.to_owned(), keyring);
         let pieces = archive::pieces(&snapshot, self.cluster_id(), now_unix_ms, keys);
         let pieces = pieces.map(|piece| match piece {
             Ok(bytes) => Ok(Bytes::from(bytes)),

@@ -46,6 +46,7 @@ impl Inbound for Arc<Replica> {
         &self,
         from: ReplicaId,
         vote: Bytes,
+        keyring: Bytes,
         manifest: Manifest,
         chunks: BoxStream<'static, Result<Chunk, TransportError>>,
     ) -> BoxFuture<'static, Answer> {
@@ -54,6 +55,9 @@ impl Inbound for Arc<Replica> {
             let vote: types::Vote = types::decode(&vote).map_err(refused)?;
             let meta = machine::snapshot_meta(&manifest).map_err(refused)?;
             tracing::info!(from, bytes = manifest.size_bytes(), "receiving a snapshot");
+            // Held until the snapshot is in place.
+            let arriving = replica.machine.dir.sealer().arriving(&keyring);
+            let _arriving = arriving.map_err(refused)?;
             let snapshot = receive(&replica, manifest, chunks).await?;
             let snapshot = Snapshot { meta, snapshot };
             let installed = replica.raft.install_full_snapshot(vote, snapshot).await;

@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     pub progress: Arc<watch::Sender<Progress>>,
     pub era: Arc<watch::Sender<Era>>,
     current: Arc<Mutex<Option<SnapshotDir>>>,
+    /// Held while a snapshot is built and put in place: the later one then holds the later state.
+    building: Arc<Mutex<()>>,
 }
 
 pub(crate) struct Machine {
@@ -115,6 +117,7 @@ impl Machine {
             progress: Arc::new(watch::Sender::new(progress(&meta, 0))),
             era: Arc::new(watch::Sender::new(era(&progress(&meta, 0)))),
             current: Arc::new(Mutex::new(current)),
+            building: Arc::default(),
         };
         let (applied, membership) = (meta.applied.map(types::log_id), membership(&meta)?);
         Ok((
@@ -245,12 +248,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
         let shared = self.0.clone();
-        let build = move || SnapshotDir::build(&shared.dir, &shared.state, "raft");
-        let built = tokio::task::spawn_blocking(build)
+        let built = tokio::task::spawn_blocking(move || shared.rebuild_snapshot())
             .await
             .map_err(io::Error::other)?;
         let snapshot = built.map_err(io::Error::other)?;
-        self.0.make_current(&snapshot);
         METRICS.snapshots_total.inc();
         snapshot_of(snapshot)
     }
@@ -278,16 +279,28 @@ impl Shared {
     }
 }
 
-static ARCHIVES: AtomicU64 = AtomicU64::new(0);
+/// Tells apart what is built at the same time.
+static BUILDS: AtomicU64 = AtomicU64::new(0);
 
 impl Shared {
     /// A snapshot for an archive; it goes with its last holder.
     pub(crate) fn archive(&self) -> io::Result<SnapshotDir> {
-        let tag = format!("archive-{}", ARCHIVES.fetch_add(1, Ordering::Relaxed));
-        let snapshot =
-            SnapshotDir::build(&self.dir, &self.state, &tag).map_err(io::Error::other)?;
+        let snapshot = self.build().map_err(io::Error::other)?;
         snapshot.retire();
         Ok(snapshot)
+    }
+
+    /// Puts a snapshot of the present state in the place of the one before.
+    pub(crate) fn rebuild_snapshot(&self) -> Result<SnapshotDir, kontiki_storage::Error> {
+        let _alone = self.building.lock();
+        let snapshot = self.build()?;
+        self.make_current(&snapshot);
+        Ok(snapshot)
+    }
+
+    fn build(&self) -> Result<SnapshotDir, kontiki_storage::Error> {
+        let tag = format!("build-{}", BUILDS.fetch_add(1, Ordering::Relaxed));
+        SnapshotDir::build(&self.dir, &self.state, &tag)
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use kontiki_storage::SnapshotDir;
+use kontiki_storage::{Sealer, SnapshotDir};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -35,7 +35,11 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 const VOTE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
-pub(crate) struct Network(pub Arc<dyn Transport>);
+pub(crate) struct Network {
+    pub transport: Arc<dyn Transport>,
+    /// Its keys go with snapshots.
+    pub sealer: Sealer,
+}
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
@@ -46,7 +50,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             endpoint: node.peer.clone(),
         };
         Link {
-            transport: Arc::clone(&self.0),
+            network: self.clone(),
             peer,
             streams: true,
         }
@@ -63,7 +67,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
 /// The way to one peer.
 pub(crate) struct Link {
-    transport: Arc<dyn Transport>,
+    network: Network,
     peer: Peer,
     streams: bool,
 }
@@ -79,7 +83,11 @@ impl Link {
             kind,
             payload: types::encode(question).into(),
         };
-        let answer = self.transport.request(&self.peer, request, timeout).await;
+        let answer = self
+            .network
+            .transport
+            .request(&self.peer, request, timeout)
+            .await;
         decode(answer)
     }
 }
@@ -111,7 +119,11 @@ impl RaftNetworkV2<TypeConfig> for Link {
         }
         let requests = input.map(|rpc| Bytes::from(types::encode(&rpc))).boxed();
         Box::pin(async move {
-            let answers = self.transport.append_stream(&self.peer, requests).await;
+            let answers = self
+                .network
+                .transport
+                .append_stream(&self.peer, requests)
+                .await;
             // openraft opens the stream again at once: without a pause, a dead peer would cost the leader a core.
             let answers = match answers {
                 Ok(answers) => answers,
@@ -162,9 +174,11 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let timeout =
             SNAPSHOT_TIMEOUT + Duration::from_secs(size_bytes / SNAPSHOT_BYTES_PER_SECOND);
         let vote = types::encode(&vote).into();
-        let send = self
-            .transport
-            .install_snapshot(&self.peer, vote, snapshot.snapshot, timeout);
+        // While the snapshot is held, no key that it needs is let go.
+        let keyring = self.network.sealer.export().into();
+        let transport = &self.network.transport;
+        let send =
+            transport.install_snapshot(&self.peer, vote, keyring, snapshot.snapshot, timeout);
         tokio::select! {
             closed = cancel => Err(closed.into()),
             answer = send => match decode(answer) {

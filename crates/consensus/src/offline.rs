@@ -4,7 +4,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use kontiki_storage::archive::{self, Restore};
-use kontiki_storage::{DataDir, Entry, Identity, LogId, LogStore, StateStore, Vote};
+use kontiki_storage::{
+    DataDir, Entry, Identity, LogId, LogStore, Sealer, Sealing, StateStore, Vote,
+};
 use openraft::EntryPayload;
 
 pub use kontiki_storage::Error;
@@ -52,8 +54,9 @@ pub struct Recovered {
 
 /// After a quorum is lost for good: makes a stopped replica the only voter of its cluster. Entries that only the lost
 /// replicas had are gone. The others must never start again with their data.
-pub fn recover(data_dir: &Path, member: &Member) -> Result<Recovered, Error> {
+pub fn recover(data_dir: &Path, sealing: &Sealing, member: &Member) -> Result<Recovered, Error> {
     let (dir, identity) = DataDir::existing(data_dir)?;
+    let dir = dir.sealed_by(Sealer::open(sealing)?);
     let damaged = |reason: String| Error::Damaged {
         path: data_dir.to_owned(),
         reason,
@@ -65,7 +68,9 @@ pub fn recover(data_dir: &Path, member: &Member) -> Result<Recovered, Error> {
         )));
     }
     let log = LogStore::open(&dir)?;
-    StateStore::open(&dir)?.close();
+    let state = StateStore::open(&dir)?;
+    state.objects()?;
+    state.close();
     let Some(last) = log.last() else {
         return Err(damaged("nothing was ever written".into()));
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kontiki_base::random::{Random, SystemRandom};
 use kontiki_base::task::{TaskKind, spawn};
-use kontiki_storage::{DataDir, Identity, LogStore};
+use kontiki_storage::{DataDir, Identity, LogStore, Sealer};
 use openraft::SnapshotPolicy;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +20,7 @@ use crate::proposer::{self, Lanes};
 use crate::replica::Replica;
 use crate::transport::Transport;
 use crate::types::Raft;
-use crate::{Config, Leadership, StartError, membership, reads, succession, tend};
+use crate::{Config, Leadership, StartError, membership, reads, sealing, succession, tend};
 
 /// A leader that stops waits this long for a successor.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,12 +36,22 @@ pub(crate) async fn replica(
         replica_id: config.replica_id,
     };
     let storage = |error: kontiki_storage::Error| StartError::Storage(error.to_string());
+    let sealer = Sealer::open(&config.sealing).map_err(storage)?;
     let dir = DataDir::open(&config.data_dir, &identity).map_err(storage)?;
+    let dir = dir.sealed_by(sealer.clone());
     let log = LogStore::open(&dir).map_err(storage)?;
     let opened = Machine::open(&dir);
     let (machine, shared) = opened.map_err(|error| StartError::Storage(error.to_string()))?;
+    // Everything was read: a keyring that was made just now hides no keys that are missing.
+    sealer.save().map_err(storage)?;
+    if log.last().is_none() && shared.state.meta().applied.is_none() {
+        sealer.settle(sealer.epoch()).map_err(storage)?;
+    }
     let raft_config = raft_config(&config)?;
-    let network = Network(Arc::clone(&transport));
+    let network = Network {
+        transport: Arc::clone(&transport),
+        sealer,
+    };
     let raft_log = RaftLog::new(log.clone(), shared.state.clone());
     let raft = Raft::new(
         config.replica_id,
@@ -91,6 +101,11 @@ pub(crate) async fn replica(
         &replica,
         TaskKind::Peer,
         succession::run(Arc::clone(&replica), to_look_into),
+    );
+    until_stopped(
+        &replica,
+        TaskKind::Storage,
+        sealing::run(Arc::clone(&replica)),
     );
     spawn(
         TaskKind::Housekeeping,

@@ -96,11 +96,12 @@ pub trait Transport: Send + Sync + 'static {
         requests: BoxStream<'static, Bytes>,
     ) -> BoxFuture<'static, Result<Messages, TransportError>>;
 
-    /// Sends a whole snapshot and waits until it is installed.
+    /// Sends a whole snapshot, with the keys that its sealed records open with, and waits until it is installed.
     fn install_snapshot(
         &self,
         to: &Peer,
         vote: Bytes,
+        keyring: Bytes,
         snapshot: SnapshotDir,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
@@ -135,6 +136,7 @@ pub trait Inbound: Send + Sync + 'static {
         &self,
         from: ReplicaId,
         vote: Bytes,
+        keyring: Bytes,
         manifest: Manifest,
         chunks: BoxStream<'static, Result<Chunk, TransportError>>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>>;

@@ -131,13 +131,15 @@ async fn an_archive_restores_as_a_new_cluster_and_a_lost_quorum_is_recovered() {
     std::fs::write(&path, bytes.concat()).unwrap();
     let revision = offline::status(&path).unwrap().revision;
     let member = cluster.member(1);
-    offline::restore(
+    let (_, keys) = offline::restore(
         &path,
         &cluster.dir(3),
         "restored",
         &kontiki_consensus::Member { id: 3, ..member },
     )
     .unwrap();
+    let keyring = &cluster.sealing(3).keyring;
+    std::fs::write(keyring, &keys[kontiki_consensus::KEYRING]).unwrap();
     let config = Config {
         cluster_id: "restored".into(),
         ..cluster.config(3)
@@ -157,7 +159,8 @@ async fn an_archive_restores_as_a_new_cluster_and_a_lost_quorum_is_recovered() {
     cluster.stop(2).await;
     let member = cluster.member(survivor);
     cluster.stop(survivor).await;
-    offline::recover(&cluster.dir(survivor), &member).unwrap();
+    let sealing = cluster.sealing(survivor);
+    offline::recover(&cluster.dir(survivor), &sealing, &member).unwrap();
     cluster.launch(survivor).await;
     cluster.read(survivor).await;
     cluster.write(survivor, "recovered").await.unwrap();
@@ -184,6 +187,7 @@ async fn only_a_peers_certificate_of_this_cluster_opens_the_peer_port() {
         data_dir: cluster.root.path().join(format!("stranger-{id}")),
         peer_tls: tls,
         peer_listen: "127.0.0.1:0".parse().unwrap(),
+        sealing: cluster.sealing(id),
         ..cluster.config(1)
     };
     let node = cluster.pki.certificate("system:node:n1", "system:nodes");

@@ -14,6 +14,8 @@ use kontiki_scheduler::{Decision, PodRef};
 use kontiki_state::{Object, Op, Precondition, Snapshot};
 use serde_json::{Value, json};
 
+mod volumes;
+
 /// Field manager of what the scheduler writes.
 pub const FIELD_MANAGER: &str = "kube-scheduler";
 
@@ -24,6 +26,8 @@ pub struct Placement {
     pub ops: Vec<Op>,
     /// Events, to be recorded when the operations are through.
     pub notes: Vec<EventNote>,
+    /// It binds nothing yet: claims of the pod are told its node and have to be bound first.
+    pub waits: bool,
 }
 
 /// The operations of a decision. Empty for a binding that is no longer wanted.
@@ -91,6 +95,13 @@ fn bind(snapshot: &Snapshot, pod: &PodRef, node: &str, now_ms: u64) -> Placement
     if bound || object.header.deleting {
         return Placement::default();
     }
+    if let Some(ops) = volumes::tell_claims(snapshot, &object, node, now_ms) {
+        return Placement {
+            ops,
+            waits: true,
+            ..Placement::default()
+        };
+    }
     let mut value = object.value();
     value["spec"]["nodeName"] = json!(node);
     show_topology(snapshot, node, &mut value);
@@ -107,6 +118,7 @@ fn bind(snapshot: &Snapshot, pod: &PodRef, node: &str, now_ms: u64) -> Placement
     Placement {
         ops: update(&object, value).into_iter().collect(),
         notes,
+        waits: false,
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kontiki_base::limits;
 use kontiki_base::metrics::METRICS;
 use kontiki_consensus::{Lane, ProposeError};
@@ -28,7 +29,11 @@ const COMPONENT: &str = "default-scheduler";
 const IN_FLIGHT: usize = 3;
 /// Events in one proposal.
 const EVENTS: usize = 256;
-const RESOURCES: [&str; 3] = ["nodes", "namespaces", "pods"];
+const CLAIMS: &str = "persistentvolumeclaims";
+const VOLUMES: &str = "persistentvolumes";
+const CLASSES: &str = "storageclasses.storage.k8s.io";
+/// What is looked at; pods last, for they need the rest.
+const RESOURCES: [&str; 6] = ["nodes", "namespaces", CLASSES, VOLUMES, CLAIMS, "pods"];
 
 /// One decision on its way.
 struct Sent {
@@ -96,6 +101,16 @@ impl<B: Backend> Loop<B> {
             "nodes" => object
                 .typed::<Node>()
                 .map(|node| scheduler.node_upserted(node, now_ms)),
+            CLAIMS => object.typed::<PersistentVolumeClaim>().map(|claim| {
+                let (namespace, name) = (&object.key.namespace, &object.key.name);
+                scheduler.claim_changed(namespace, name, Some(claim), now_ms);
+            }),
+            VOLUMES => object.typed::<PersistentVolume>().map(|volume| {
+                scheduler.volume_changed(&object.key.name, Some(volume), now_ms);
+            }),
+            CLASSES => object.typed::<StorageClass>().map(|class| {
+                scheduler.class_changed(&object.key.name, Some(class), now_ms);
+            }),
             _ => object.typed::<Namespace>().map(|namespace| {
                 let labels = namespace.metadata.labels.clone().unwrap_or_default();
                 scheduler.namespace_upserted(&object.key.name, labels);
@@ -121,6 +136,20 @@ impl<B: Backend> Loop<B> {
                 (EventKind::Deleted, "pods") => {
                     let now_ms = self.options.clock.unix_ms();
                     self.scheduler.pod_removed(&object.header.uid, now_ms);
+                }
+                (EventKind::Deleted, CLAIMS) => {
+                    let (now_ms, key) = (self.options.clock.unix_ms(), &object.key);
+                    self.scheduler
+                        .claim_changed(&key.namespace, &key.name, None, now_ms);
+                }
+                (EventKind::Deleted, VOLUMES) => {
+                    let now_ms = self.options.clock.unix_ms();
+                    self.scheduler
+                        .volume_changed(&object.key.name, None, now_ms);
+                }
+                (EventKind::Deleted, CLASSES) => {
+                    let now_ms = self.options.clock.unix_ms();
+                    self.scheduler.class_changed(&object.key.name, None, now_ms);
                 }
                 (EventKind::Deleted, "nodes") => self.scheduler.node_removed(&object.key.name),
                 (EventKind::Deleted, _) => {}
@@ -164,8 +193,14 @@ impl<B: Backend> Loop<B> {
             }
             let start = ops.len();
             ops.extend(placement.ops);
+            if placement.waits {
+                // Its volumes come first; where they are, the pod is tried again.
+                bound
+                    .iter()
+                    .for_each(|uid| self.scheduler.bind_failed(uid, now_ms));
+            }
             sent.push(Sent {
-                bound,
+                bound: bound.filter(|_| !placement.waits),
                 ops: start..ops.len(),
                 notes: placement.notes,
             });

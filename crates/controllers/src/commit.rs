@@ -16,8 +16,10 @@ use kontiki_state::{Header, Key, Object, Op, Precondition, Snapshot};
 use serde_json::{Value, json};
 
 mod draft;
+mod failure;
 
 pub use draft::{Drafts, draft};
+pub use failure::REPLICA_FAILURE;
 
 use crate::hash::ALPHABET;
 use crate::plan::{EventNote, Propagation, Write};
@@ -91,11 +93,14 @@ pub fn commit(
 pub fn settle(
     kinds: &Kinds,
     snapshot: &Snapshot,
-    drafts: Drafts,
+    mut drafts: Drafts,
     manager: &str,
     now_ms: u64,
 ) -> Committed {
     let now = time::rfc3339(now_ms);
+    if let Some((about, why)) = drafts.failing.take() {
+        failure::note(snapshot, &mut drafts.writes, &about, &why, &now);
+    }
     let writer = |resource: &str| Some(Writer::new(kinds.by_resource(resource)?, manager, &now));
     let mut committed = Committed {
         refused: drafts.refused,
@@ -147,8 +152,9 @@ pub fn settle(
                 (ops.unwrap_or_default(), None)
             }
         };
-        if let (Some(mut note), Some(op)) = (announce, ops.first()) {
-            note.message.push_str(&op.key().name);
+        if let (Some(announce), Some(op)) = (announce, ops.first()) {
+            let mut note: EventNote = announce.note;
+            note.message = note.message.replacen("{}", &op.key().name, 1);
             committed.announced.push((committed.ops.len(), note));
         }
         committed.ops.extend(ops);

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::owned::{claim, pod_to_deployments, replica_set_to_deployments};
 use crate::plan::{Plan, to_value};
+use crate::scaled::scaled;
 use crate::selector;
 use crate::view::{Found, View};
 use crate::{Controller, Error, Watch, WorkKey, itself};
@@ -99,26 +100,6 @@ impl Work<'_> {
 
     fn total_available(&self) -> i32 {
         self.sets().map(Set::available).sum()
-    }
-}
-
-/// A number or a percentage of `total`.
-fn scaled(value: &IntOrString, total: i32, round_up: bool) -> i32 {
-    match value {
-        IntOrString::Int(number) => *number,
-        IntOrString::String(text) => {
-            let percent: i64 = text
-                .strip_suffix('%')
-                .and_then(|digits| digits.parse().ok())
-                .unwrap_or(0);
-            let product = percent * i64::from(total);
-            let rounded = if round_up {
-                (product + 99) / 100
-            } else {
-                product / 100
-            };
-            i32::try_from(rounded).unwrap_or(i32::MAX)
-        }
     }
 }
 
@@ -217,6 +198,3 @@ impl Work<'_> {
         self.plan
     }
 }
-
-#[cfg(test)]
-mod tests;

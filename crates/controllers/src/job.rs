@@ -3,14 +3,14 @@
 //! A pod carries the finalizer `batch.kubernetes.io/job-tracking` until it is counted: counting and taking the
 //! finalizer off are one transaction, so that each end is counted exactly once (upstream needs
 //! `uncountedTerminatedPods` for that, for want of transactions).
-//!
-//! Not here yet: success policy, back-off limit per index.
 
 mod count;
 mod failure_policy;
 mod indexes;
+mod per_index;
 mod pods;
 mod status;
+mod success_policy;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;

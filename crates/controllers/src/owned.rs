@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::{Metadata, Resource};
 use kontiki_state::Object;
@@ -28,10 +29,25 @@ where
     O: Resource + Metadata<Ty = ObjectMeta>,
     T: Resource + Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
 {
+    claim_named(view, owner, selector, &|_| true, plan)
+}
+
+/// The same, of objects whose names are an owner's too: others are let go, and never taken in.
+pub fn claim_named<O, T>(
+    view: &View<'_>,
+    owner: &Found<O>,
+    selector: &LabelSelector,
+    named: &dyn Fn(&str) -> bool,
+    plan: &mut Plan,
+) -> Result<Vec<Found<T>>, Error>
+where
+    O: Resource + Metadata<Ty = ObjectMeta>,
+    T: Resource + Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
+{
     let owner_goes = owner.metadata().deletion_timestamp.is_some();
     let mut claimed = Vec::new();
     for object in view.controlled::<T>(owner.uid())? {
-        if selects(selector, object.metadata().labels.as_ref()) {
+        if selects(selector, object.metadata().labels.as_ref()) && named(object.name()) {
             claimed.push(object);
         } else if !owner_goes {
             release(&object.object, owner.uid(), plan);
@@ -44,7 +60,10 @@ where
     let namespace = Some(owner.namespace());
     for object in view.snapshot.list(&resource_of::<T>(), namespace, None) {
         let header = &object.header;
-        if header.owners.is_empty() && !header.deleting && selects(selector, Some(&labels(&object)))
+        if header.owners.is_empty()
+            && !header.deleting
+            && named(&object.key.name)
+            && selects(selector, Some(&labels(&object)))
         {
             adopt(&object, &to_value(&controller_ref(owner)), plan);
             claimed.push(typed::<T>(object)?);
@@ -53,14 +72,16 @@ where
     Ok(claimed)
 }
 
-fn labels(object: &Object) -> BTreeMap<String, String> {
+/// The labels that a header has.
+pub fn labels(object: &Object) -> BTreeMap<String, String> {
     let pairs = object.header.labels.iter();
     pairs
         .map(|(key, value)| (key.to_string(), value.to_string()))
         .collect()
 }
 
-fn adopt(object: &Object, reference: &Value, plan: &mut Plan) {
+/// Makes `reference` the controller of an object.
+pub fn adopt(object: &Object, reference: &Value, plan: &mut Plan) {
     plan.edit(object, |value| {
         let metadata = &mut value["metadata"];
         if let Some(owners) = metadata["ownerReferences"].as_array_mut() {
@@ -137,6 +158,43 @@ pub fn pod_to_replica_sets(view: &View<'_>, object: &Object) -> Vec<WorkKey> {
         });
     }
     controller_keys::<ReplicaSet>(object)
+}
+
+/// Pod → the ReplicationController that controls it, or those that could adopt it.
+pub fn pod_to_replication_controllers(view: &View<'_>, object: &Object) -> Vec<WorkKey> {
+    if !object.header.owners.is_empty() {
+        return controller_keys::<ReplicationController>(object);
+    }
+    let labels = labels(object);
+    let controllers = view.list::<ReplicationController>(Some(&object.key.namespace));
+    let matching = controllers.unwrap_or_default().into_iter().filter(|it| {
+        let selector = it.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        selector.is_some_and(|wanted| {
+            let mut wanted = wanted.iter();
+            wanted.all(|(key, value)| labels.get(key) == Some(value))
+        })
+    });
+    matching.map(|it| WorkKey::of(&it.object)).collect()
+}
+
+/// Pod → the StatefulSet that controls it, or those that could adopt it.
+pub fn pod_to_stateful_sets(view: &View<'_>, object: &Object) -> Vec<WorkKey> {
+    if object.header.owners.is_empty() {
+        return matching_keys::<StatefulSet>(view, object, |set| {
+            set.spec.as_ref().map(|spec| &spec.selector)
+        });
+    }
+    controller_keys::<StatefulSet>(object)
+}
+
+/// Pod → the DaemonSet that controls it, or those that could adopt it.
+pub fn pod_to_daemon_sets(view: &View<'_>, object: &Object) -> Vec<WorkKey> {
+    if object.header.owners.is_empty() {
+        return matching_keys::<DaemonSet>(view, object, |set| {
+            set.spec.as_ref().map(|spec| &spec.selector)
+        });
+    }
+    controller_keys::<DaemonSet>(object)
 }
 
 /// Pod → its Job, or those that could adopt it.

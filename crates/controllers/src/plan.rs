@@ -19,8 +19,8 @@ pub enum Write {
         resource: Arc<str>,
         /// The object.
         object: Value,
-        /// An event to record with the name that it got behind the message.
-        announce: Option<EventNote>,
+        /// What is told of it, one way or the other.
+        announce: Option<Announcement>,
     },
     /// Replaces an object, unless it has changed since it was read.
     Update {
@@ -75,6 +75,17 @@ pub struct EventNote {
     pub message: String,
 }
 
+/// What is told of a creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The event of its success; `{}` in the message stands for the name that the manager gives.
+    pub note: EventNote,
+    /// What stands before the reason in the event of its refusal.
+    pub failure: String,
+    /// The status of the object that it is about tells of a refusal, by the condition `ReplicaFailure`.
+    pub in_status: bool,
+}
+
 /// What one reconcile came to.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
@@ -108,20 +119,44 @@ impl Plan {
         });
     }
 
-    /// Adds a creation and an event of `reason` on `about`: `message` and the name that the manager gives.
-    pub fn create_announced<T: Resource + Serialize, O>(
+    /// Adds a creation of one of `about`'s pods, announced as the controllers of interchangeable pods do.
+    pub fn create_announced<T: Resource + Serialize, O>(&mut self, object: &T, about: &Found<O>) {
+        self.create_told(object, about, "Created pod: {}", "Error creating: ");
+    }
+
+    /// Adds a creation and what `about`'s events say of it: `success` with `{}` for the name, or `failure` and the
+    /// reason.
+    pub fn create_told<T: Resource + Serialize, O>(
         &mut self,
         object: &T,
         about: &Found<O>,
-        reason: &str,
-        message: &str,
+        success: &str,
+        failure: &str,
     ) {
-        let resource = resource_of::<T>().into();
-        let announce = Some(new_note(&about.object, false, reason, message.into()));
+        let announce = Announcement {
+            note: new_note(&about.object, false, "SuccessfulCreate", success.into()),
+            failure: failure.into(),
+            in_status: false,
+        };
+        self.create_announcing(object, announce);
+    }
+
+    /// Adds a creation of one of `about`'s replicas: a refusal is told in its status too.
+    pub fn create_replica<T: Resource + Serialize, O>(&mut self, object: &T, about: &Found<O>) {
+        let message = "Created pod: {}".to_owned();
+        let announce = Announcement {
+            note: new_note(&about.object, false, "SuccessfulCreate", message),
+            failure: "Error creating: ".into(),
+            in_status: true,
+        };
+        self.create_announcing(object, announce);
+    }
+
+    fn create_announcing<T: Resource + Serialize>(&mut self, object: &T, announce: Announcement) {
         self.writes.push(Write::Create {
-            resource,
+            resource: resource_of::<T>().into(),
             object: to_value(object),
-            announce,
+            announce: Some(announce),
         });
     }
 

@@ -6,10 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kontiki_api::volumes::volume_of;
 use kontiki_proto::node::{Assignment, AssignmentChange};
 use kontiki_state::{Key, Object, Revision, Snapshot};
 
-use crate::references::References;
+use crate::references::{CLAIMS, References};
+
+/// Resource id of volumes.
+pub(crate) const VOLUMES: &str = "persistentvolumes";
 
 /// Bytes of one assignment message, well below the message limit.
 pub(crate) const MESSAGE_BYTES: usize = kontiki_base::limits::RPC_MESSAGE_BYTES / 2;
@@ -25,17 +30,40 @@ pub(crate) fn own(snapshot: &Snapshot, node: &str) -> BTreeMap<Key, Arc<Object>>
                 wanted.insert(key.clone(), object);
             }
         }
+        for volume in volumes(snapshot, &named) {
+            if let Some(object) = snapshot.get(&volume) {
+                wanted.insert(volume, object);
+            }
+        }
         wanted.insert(pod.key.clone(), pod);
     }
+    // What the node keeps, also without a pod: what is not listed any more is removed there.
+    for volume in snapshot.by_field(VOLUMES, "spec.nodeName", node) {
+        wanted.insert(volume.key.clone(), volume);
+    }
     wanted
+}
+
+/// The volumes that the claims among these are bound to.
+fn volumes(snapshot: &Snapshot, named: &References) -> Vec<Key> {
+    let claims = named.0.iter().filter(|key| &*key.resource == CLAIMS);
+    let volume = |key: &Key| {
+        let claim = snapshot.get(key)?.typed::<PersistentVolumeClaim>().ok()?;
+        let name = volume_of(&claim);
+        (!name.is_empty()).then(|| Key::new(VOLUMES, "", name))
+    };
+    claims.filter_map(volume).collect()
 }
 
 /// All that the pods of a node name, there or not: what to wait for.
 pub(crate) fn awaited(snapshot: &Snapshot, node: &str) -> std::collections::BTreeSet<Key> {
     let pods = snapshot.by_field("pods", "spec.nodeName", node);
-    pods.iter()
-        .flat_map(|pod| References::of(pod).0.clone())
-        .collect()
+    let named = |pod: &Arc<Object>| {
+        let named = References::of(pod);
+        let volumes = volumes(snapshot, &named);
+        named.0.iter().cloned().chain(volumes).collect::<Vec<_>>()
+    };
+    pods.iter().flat_map(named).collect()
 }
 
 /// What an agent has been sent of its own objects.

@@ -1,13 +1,18 @@
-//! Which ConfigMaps and Secrets a pod names: what its node may see of them.
+//! Which ConfigMaps, Secrets and claims a pod names: what its node may see of them.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
+use kontiki_api::volumes::claims_of;
 use kontiki_state::{Key, Object};
 use serde_json::Value;
 
-/// Keys of the ConfigMaps and Secrets that a pod names, found once for each revision of the pod.
+/// Resource id of claims.
+pub(crate) const CLAIMS: &str = "persistentvolumeclaims";
+
+/// Keys of the ConfigMaps, Secrets and claims that a pod names, found once for each revision of the pod.
 pub(crate) struct References(pub(crate) BTreeSet<Key>);
 
 impl References {
@@ -26,6 +31,11 @@ impl References {
             keys: BTreeSet::new(),
         };
         found.spec(&value["spec"]);
+        if let Ok(pod) = pod.typed::<Pod>() {
+            for name in claims_of(&pod) {
+                found.add(CLAIMS, &Value::String(name));
+            }
+        }
         Self(found.keys)
     }
 }
@@ -95,18 +105,20 @@ mod tests {
 
     #[test]
     fn every_way_to_name_a_config_map_or_secret_is_found() {
-        let pod = json!({"metadata": {}, "spec": {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {
             "imagePullSecrets": [{"name": "pull"}],
             "volumes": [
-                {"configMap": {"name": "c1"}},
-                {"secret": {"secretName": "s1"}},
-                {"projected": {"sources": [{"configMap": {"name": "c2"}}, {"secret": {"name": "s2"}}]}},
-                {"emptyDir": {}},
+                {"name": "a", "configMap": {"name": "c1"}},
+                {"name": "b", "secret": {"secretName": "s1"}},
+                {"name": "c", "projected": {"sources": [{"configMap": {"name": "c2"}}, {"secret": {"name": "s2"}}]}},
+                {"emptyDir": {}, "name": "e"},
+                {"persistentVolumeClaim": {"claimName": "v1"}, "name": "v"},
+                {"ephemeral": {"volumeClaimTemplate": {"spec": {}}}, "name": "v2"},
             ],
-            "initContainers": [{"envFrom": [{"configMapRef": {"name": "c3"}}, {"secretRef": {"name": "s3"}}]}],
-            "containers": [{"env": [
-                {"valueFrom": {"configMapKeyRef": {"name": "c4", "key": "k"}}},
-                {"valueFrom": {"secretKeyRef": {"name": "s4", "key": "k"}}},
+            "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "c3"}}, {"secretRef": {"name": "s3"}}]}],
+            "containers": [{"name": "m", "env": [
+                {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c4", "key": "k"}}},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s4", "key": "k"}}},
                 {"name": "PLAIN", "value": "v"},
             ]}],
         }});
@@ -116,7 +128,8 @@ mod tests {
         assert_eq!(
             names.join(" "),
             "configmaps/web/c1 configmaps/web/c2 configmaps/web/c3 \
-            configmaps/web/c4 secrets/web/pull secrets/web/s1 secrets/web/s2 secrets/web/s3 secrets/web/s4"
+            configmaps/web/c4 persistentvolumeclaims/web/p-v2 persistentvolumeclaims/web/v1 \
+            secrets/web/pull secrets/web/s1 secrets/web/s2 secrets/web/s3 secrets/web/s4"
         );
     }
 }

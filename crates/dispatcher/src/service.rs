@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::identity::{must_be, node_of};
-use crate::{Dispatcher, pod_tokens, session};
+use crate::{Dispatcher, pod_tokens, session, tunnel};
 
 /// Implements `kontiki.node.v1.NodeService`.
 pub struct NodeServiceHandler {
@@ -69,7 +69,8 @@ impl NodeService for NodeServiceHandler {
         };
         must_be(&node, &hello.node_name)?;
         let outgoing = inner.tunnels.accept(&node, &hello, incoming.boxed())?;
-        Ok(Response::new(ReceiverStream::new(outgoing).boxed()))
+        let responses = ReceiverStream::new(outgoing).map(|frame| Ok(tunnel::response(frame)));
+        Ok(Response::new(responses.boxed()))
     }
 
     async fn request_token(

@@ -83,8 +83,9 @@ struct Session {
     node: Arc<str>,
     outgoing: Outgoing,
     changed: Arc<Notify>,
-    _pods: Subscription,
-    /// ConfigMaps and Secrets that the node's pods name, there or not.
+    /// Pods and volumes of the node.
+    _own: [Subscription; 2],
+    /// ConfigMaps, Secrets, claims and volumes that the node's pods name, there or not.
     awaited: BTreeMap<Key, Subscription>,
     shared: broadcast::Receiver<Arc<Batch>>,
     sent: Sent,
@@ -122,12 +123,13 @@ impl Session {
             })?;
         inner.heartbeats.beat(&node, inner.now_unix_ms());
         let changed = Arc::new(Notify::new());
-        let field = Some((Arc::from("spec.nodeName"), Arc::clone(&node)));
-        let interest = Interest {
-            field,
-            ..Interest::resource("pods")
-        };
-        let pods = inner.backend.store().subscribe(&interest, waker(&changed));
+        let own = ["pods", assignment::VOLUMES].map(|resource| {
+            let interest = Interest {
+                field: Some((Arc::from("spec.nodeName"), Arc::clone(&node))),
+                ..Interest::resource(resource)
+            };
+            inner.backend.store().subscribe(&interest, waker(&changed))
+        });
         let shared = inner.feed.subscribe();
         let period_ms = inner.heartbeat_period_ms();
         let node_status = reported_status(&hello);
@@ -136,7 +138,7 @@ impl Session {
             node,
             outgoing,
             changed,
-            _pods: pods,
+            _own: own,
             awaited: BTreeMap::new(),
             shared,
             sent: Sent::default(),

@@ -388,7 +388,8 @@ async fn logs_are_found_on_whichever_replica_has_the_session() {
         tunnel_id: open.tunnel_id,
         node_name: "n1".into(),
     };
-    let mut to_agent = far.0.tunnels.accept("n1", &hello, incoming).unwrap();
+    assert_eq!(open.server_endpoint, "s1:6443", "the asker's");
+    let mut to_agent = near.0.tunnels.accept("n1", &hello, incoming).unwrap();
     let mut log = reader.await.unwrap().unwrap();
     assert_eq!(log.next().await.unwrap().unwrap(), "hello\n");
     assert_eq!(

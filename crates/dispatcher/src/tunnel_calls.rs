@@ -1,4 +1,5 @@
-//! Logs of a node whose session is on another replica: asked from replica to replica.
+//! The way from the verbs' requests to an agent: their form on the wire, and the question to other replicas when the
+//! node's session is not here. Only the question passes between replicas; the agent then connects with the asker.
 
 use std::sync::{Arc, Weak};
 
@@ -6,32 +7,27 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use kontiki_api::time;
-use kontiki_apiserver::{LogOptions, LogRequest, LogStream, NodeTunnel};
+use kontiki_apiserver::{LogOptions, LogRequest, LogStream, NodeRequest, NodeTunnel, Tunnel};
 use kontiki_base::status::{Reason, Status};
 use kontiki_consensus::{CallError, CallHandler, CallStream, ReplicaId};
 use kontiki_proto::node;
+use kontiki_proto::node::open_tunnel::Request as Open;
 use prost::Message;
-use serde::{Deserialize, Serialize};
 
 use crate::Dispatcher;
 use crate::dispatcher::Inner;
-use crate::tunnel::open_log;
+use crate::tunnel;
 
-const METHOD: &str = "tunnel";
-/// First byte of a frame between replicas.
-const DATA: u8 = 0;
-const ERROR: u8 = 1;
+const METHOD: &str = "open-tunnel";
 /// A replica's answer when the session is not its own.
 const ELSEWHERE: &str = "no session of this node";
 
-/// An error on its way between replicas.
-#[derive(Serialize, Deserialize)]
-struct Failure {
-    reason: Reason,
-    message: String,
-}
-
 impl NodeTunnel for Dispatcher {
+    fn open(&self, node: &str, request: NodeRequest) -> BoxFuture<'static, Result<Tunnel, Status>> {
+        let (inner, node) = (Arc::clone(&self.0), node.to_owned());
+        Box::pin(async move { tunnel::open(&inner, &node, request_to_wire(request)).await })
+    }
+
     fn logs(
         &self,
         node: &str,
@@ -39,16 +35,52 @@ impl NodeTunnel for Dispatcher {
     ) -> BoxFuture<'static, Result<LogStream, Status>> {
         let (inner, node) = (Arc::clone(&self.0), node.to_owned());
         Box::pin(async move {
-            let request = to_wire(&request, inner.now_unix_ms())?;
-            if let Some(answer) = open_log(&inner, &node, request.clone()).await {
-                return answer;
-            }
-            ask_others(&inner, &node, &request).await
+            let request = Open::Log(log_to_wire(&request, inner.now_unix_ms())?);
+            let tunnel = tunnel::open(&inner, &node, request).await?;
+            // The way back stays open for as long as the log is read.
+            let kept = tunnel.to_node;
+            let bytes = tunnel.from_node.map(move |frame| {
+                let _kept = &kept;
+                frame.map(|frame| frame.data)
+            });
+            Ok(bytes.boxed())
         })
     }
 }
 
-fn to_wire(request: &LogRequest, now_unix_ms: u64) -> Result<node::LogRequest, Status> {
+fn request_to_wire(request: NodeRequest) -> Open {
+    match request {
+        NodeRequest::RemoteCommand(asked) => match asked.command {
+            Some(command) => Open::Exec(node::ExecRequest {
+                pod_uid: asked.pod_uid,
+                container: asked.container,
+                command,
+                stdin: asked.stdin,
+                stdout: asked.stdout,
+                stderr: asked.stderr,
+                tty: asked.tty,
+            }),
+            None => Open::Attach(node::AttachRequest {
+                pod_uid: asked.pod_uid,
+                container: asked.container,
+                stdin: asked.stdin,
+                stdout: asked.stdout,
+                stderr: asked.stderr,
+            }),
+        },
+        NodeRequest::PortForward(asked) => Open::PortForward(node::PortForwardRequest {
+            pod_uid: asked.pod_uid,
+            port: asked.port.into(),
+        }),
+        NodeRequest::DialPod(asked) => Open::PodDial(node::PodDialRequest {
+            pod_uid: asked.pod_uid,
+            port: asked.port.into(),
+        }),
+        NodeRequest::Http => Open::NodeHttp(node::NodeHttpRequest {}),
+    }
+}
+
+fn log_to_wire(request: &LogRequest, now_unix_ms: u64) -> Result<node::LogRequest, Status> {
     let LogOptions {
         follow,
         previous,
@@ -79,14 +111,15 @@ fn to_wire(request: &LogRequest, now_unix_ms: u64) -> Result<node::LogRequest, S
     })
 }
 
-async fn ask_others(
+/// Has the replica with the node's session ask the agent.
+pub(crate) async fn ask_others(
     inner: &Inner,
     node: &str,
-    request: &node::LogRequest,
-) -> Result<LogStream, Status> {
+    message: &node::OpenTunnel,
+) -> Result<(), Status> {
     let mut payload = BytesMut::from(node.as_bytes());
     payload.put_u8(0);
-    payload.extend_from_slice(&request.encode_to_vec());
+    payload.extend_from_slice(&message.encode_to_vec());
     let payload = payload.freeze();
     let others = inner
         .backend
@@ -95,44 +128,12 @@ async fn ask_others(
         .filter(|m| m.id != inner.backend.id());
     for member in others {
         match inner.backend.call(member.id, METHOD, payload.clone()).await {
-            Ok(frames) => return Ok(frames.map(unframe).boxed()),
-            Err(error) => tracing::debug!(node, replica = member.id, %error, "log not there"),
+            Ok(_) => return Ok(()),
+            Err(error) => tracing::debug!(node, replica = member.id, %error, "session not there"),
         }
     }
     let message = format!("node \"{node}\" has no session with any server that can be reached");
     Err(Status::new(Reason::ServiceUnavailable, message))
-}
-
-fn frame(part: Result<Bytes, Status>) -> Bytes {
-    let (tag, content) = match part {
-        Ok(data) => (DATA, data),
-        Err(Status {
-            reason, message, ..
-        }) => (
-            ERROR,
-            serde_json::to_vec(&Failure { reason, message })
-                .unwrap_or_default()
-                .into(),
-        ),
-    };
-    let mut frame = BytesMut::with_capacity(content.len() + 1);
-    frame.put_u8(tag);
-    frame.extend_from_slice(&content);
-    frame.freeze()
-}
-
-fn unframe(frame: Result<Bytes, CallError>) -> Result<Bytes, Status> {
-    let broken = |why: String| Status::new(Reason::ServiceUnavailable, why);
-    let frame = frame.map_err(|error| broken(error.to_string()))?;
-    match frame.first() {
-        Some(&DATA) => Ok(frame.slice(1..)),
-        Some(&ERROR) => {
-            let failure: Failure = serde_json::from_slice(&frame[1..])
-                .map_err(|error| broken(format!("another replica's answer: {error}")))?;
-            Err(Status::new(failure.reason, failure.message))
-        }
-        _ => Err(broken("another replica's answer is malformed".to_owned())),
-    }
 }
 
 /// Answers other replicas.
@@ -157,14 +158,12 @@ impl CallHandler for Handler {
             let end = payload.iter().position(|byte| *byte == 0);
             let end = end.ok_or_else(|| refused("malformed request"))?;
             let node = String::from_utf8_lossy(&payload[..end]).into_owned();
-            let request = node::LogRequest::decode(&payload[end + 1..])
+            let message = node::OpenTunnel::decode(&payload[end + 1..])
                 .map_err(|_| refused("malformed request"))?;
-            let answer = open_log(&inner, &node, request).await;
-            let frames = match answer.ok_or_else(|| refused(ELSEWHERE))? {
-                Ok(log) => log.map(frame).map(Ok).boxed(),
-                Err(status) => futures::stream::iter([Ok(frame(Err(status)))]).boxed(),
-            };
-            Ok(frames)
+            let asked = tunnel::ask(&inner, &node, message);
+            let asked = asked.ok_or_else(|| refused(ELSEWHERE))?;
+            asked.map_err(|status| refused(&status.message))?;
+            Ok(futures::stream::empty().boxed())
         })
     }
 }
@@ -172,15 +171,6 @@ impl CallHandler for Handler {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_and_errors_cross_replicas_unchanged() {
-        let data = Bytes::from_static(b"line\n");
-        assert_eq!(unframe(Ok(frame(Ok(data.clone())))), Ok(data));
-        let status = Status::new(Reason::NotFound, "no container");
-        assert_eq!(unframe(Ok(frame(Err(status.clone())))), Err(status));
-        assert!(unframe(Ok(Bytes::new())).is_err());
-    }
 
     #[test]
     fn since_is_a_moment_on_the_wire() {
@@ -191,7 +181,7 @@ mod tests {
                 since_time,
                 ..LogOptions::default()
             };
-            to_wire(
+            log_to_wire(
                 &LogRequest {
                     options,
                     ..LogRequest::default()

@@ -23,7 +23,7 @@ mod discovery;
 #[cfg(test)]
 mod tests;
 
-pub use discovery::{group, group_list, with_groups};
+pub use discovery::{description, group, group_list, with_groups};
 
 /// Answers a request for a group version that another server serves; none if none does.
 pub async fn serve(

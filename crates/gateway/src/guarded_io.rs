@@ -37,6 +37,11 @@ impl<IO> GuardedIo<IO> {
         }
     }
 
+    /// The connection without its guard.
+    pub fn into_inner(self) -> IO {
+        self.io
+    }
+
     /// Gives a write's outcome on, unless it waits for too long already.
     fn watch_write<T>(
         &mut self,

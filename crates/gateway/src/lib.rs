@@ -31,6 +31,7 @@ mod route;
 mod router;
 mod server;
 mod shape;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod tls;
@@ -41,3 +42,4 @@ mod watch;
 
 pub use router::{GatewayOptions, router, with_grpc};
 pub use server::serve;
+pub use version::Build;

@@ -3,10 +3,24 @@
 use axum::body::Body;
 use futures::StreamExt as _;
 use http::StatusCode;
-use kontiki_apiserver::LogStream;
+use kontiki_apiserver::{Context, LogStream};
 use kontiki_base::status::Status;
 
 use crate::respond::{self, Response};
+use crate::streams;
+use crate::streams::told::Listener;
+
+/// Tells a log over WebSocket, or what kept it from starting. A failure further on ends the connection.
+pub fn tell(listener: Listener, context: Context, started: Result<LogStream, Status>) -> Response {
+    match started {
+        Ok(stream) => {
+            let chunks = stream.take_while(|chunk| std::future::ready(chunk.is_ok()));
+            let chunks = chunks.filter_map(|chunk| std::future::ready(chunk.ok()));
+            listener.tell_bytes(context, chunks.boxed())
+        }
+        Err(status) => streams::refuse_listener(&status),
+    }
+}
 
 /// Answers with a log, or with what kept it from starting. A failure further on cuts the body.
 pub fn answer(started: Result<LogStream, Status>) -> Result<Response, Status> {

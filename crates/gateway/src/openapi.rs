@@ -10,6 +10,7 @@ use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VA
 use http::{HeaderMap, StatusCode};
 use kontiki_api::discovery::{group_versions, kinds_of};
 use kontiki_api::{Kind, Kinds};
+use kontiki_apiserver::aggregation::Description;
 use kontiki_base::status::Status;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -48,12 +49,22 @@ impl OpenApi {
         Arc::clone(&made.1)
     }
 
-    /// `/openapi/v3`.
-    pub fn index(&self, kinds: &Kinds, headers: &HeaderMap) -> Result<Response, Status> {
+    /// `/openapi/v3`, with the documents of aggregated servers.
+    pub fn index(
+        &self,
+        kinds: &Kinds,
+        others: &[Arc<Description>],
+        headers: &HeaderMap,
+    ) -> Result<Response, Status> {
         let mut paths = Map::new();
         for ((group, version), document) in &*self.documents(kinds) {
             let path = path_of(group, version);
             let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+            paths.insert(path, json!({"serverRelativeURL": url}));
+        }
+        for other in others {
+            let path = path_of(&other.group, &other.version);
+            let url = format!("/openapi/v3/{path}?hash={}", other.hash);
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
         let style = Style::of(headers, accept::negotiate_plain(headers)?, None);
@@ -76,44 +87,52 @@ impl OpenApi {
         let Some(document) = documents.get(&(group.to_owned(), version.to_owned())) else {
             return Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
         };
-        let asked = query.get("hash");
-        if asked.is_some_and(|hash| hash != document.hash) {
-            let url = format!(
-                "/openapi/v3/{}?hash={}",
-                path_of(group, version),
-                document.hash
-            );
-            let mut response = respond::text(StatusCode::MOVED_PERMANENTLY, "");
-            if let Ok(url) = HeaderValue::try_from(url) {
-                response.headers_mut().insert(LOCATION, url);
-            }
-            return Ok(response);
-        }
-        let etag = format!("\"{}\"", document.hash);
-        let is_known = headers
-            .get(IF_NONE_MATCH)
-            .is_some_and(|tag| tag == etag.as_str());
-        let gzip = Style::of(headers, Format::Json, None).gzip;
-        let mut response = if is_known {
-            respond::text(StatusCode::NOT_MODIFIED, "")
-        } else {
-            respond::whole(
-                StatusCode::OK,
-                Format::Json.content_type(),
-                document.bytes.clone(),
-                gzip,
-            )
-        };
-        let headers = response.headers_mut();
-        if let Ok(etag) = HeaderValue::try_from(etag) {
-            headers.insert(ETAG, etag);
-        }
-        headers.insert(VARY, HeaderValue::from_static("Accept"));
-        if asked.is_some() {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-        }
-        Ok(response)
+        let path = path_of(group, version);
+        Ok(sent(&document.bytes, &document.hash, &path, headers, query))
     }
+}
+
+/// The document of a version that an aggregated server serves.
+pub fn of_other(other: &Description, headers: &HeaderMap, query: &Query) -> Response {
+    let path = path_of(&other.group, &other.version);
+    sent(&other.json, &other.hash, &path, headers, query)
+}
+
+/// A document, by its hash for ever.
+fn sent(bytes: &Bytes, hash: &str, path: &str, headers: &HeaderMap, query: &Query) -> Response {
+    let asked = query.get("hash");
+    if asked.is_some_and(|asked| asked != hash) {
+        let url = format!("/openapi/v3/{path}?hash={hash}");
+        let mut response = respond::text(StatusCode::MOVED_PERMANENTLY, "");
+        if let Ok(url) = HeaderValue::try_from(url) {
+            response.headers_mut().insert(LOCATION, url);
+        }
+        return response;
+    }
+    let etag = format!("\"{hash}\"");
+    let is_known = headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|tag| tag == etag.as_str());
+    let gzip = Style::of(headers, Format::Json, None).gzip;
+    let mut response = if is_known {
+        respond::text(StatusCode::NOT_MODIFIED, "")
+    } else {
+        respond::whole(
+            StatusCode::OK,
+            Format::Json.content_type(),
+            bytes.clone(),
+            gzip,
+        )
+    };
+    let headers = response.headers_mut();
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(ETAG, etag);
+    }
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    if asked.is_some() {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    response
 }
 
 /// The document of a group version: the one before, where its kinds are the same.

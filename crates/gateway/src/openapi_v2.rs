@@ -11,6 +11,7 @@ use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
 use kontiki_api::Kinds;
 use kontiki_api::discovery::group_versions;
+use kontiki_apiserver::aggregation::Description;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -23,7 +24,14 @@ const OPERATIONS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
 /// The document in both forms, of the kinds that were served when it was last asked for.
 #[derive(Default)]
-pub struct OpenApiV2(Mutex<Option<(Kinds, Arc<Forms>)>>);
+pub struct OpenApiV2(Mutex<Option<Made>>);
+
+struct Made {
+    kinds: Kinds,
+    /// Hashes of the documents of aggregated servers.
+    others: Vec<String>,
+    forms: Arc<Forms>,
+}
 
 struct Forms {
     json: Bytes,
@@ -32,17 +40,21 @@ struct Forms {
 }
 
 impl OpenApiV2 {
-    fn forms(&self, kinds: &Kinds) -> Arc<Forms> {
+    fn forms(&self, kinds: &Kinds, others: &[Arc<Description>]) -> Arc<Forms> {
+        let hashes: Vec<String> = others.iter().map(|other| other.hash.clone()).collect();
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, forms)) = &*made
-            && of.is_same(kinds)
+        if let Some(made) = &*made
+            && made.kinds.is_same(kinds)
+            && made.others == hashes
         {
-            return Arc::clone(forms);
+            return Arc::clone(&made.forms);
         }
         let versions = group_versions(kinds).into_iter();
         let all = versions
             .map(|(group, version)| kontiki_api::openapi::openapi_v3(kinds, group, version));
-        let document = document(all);
+        // Ours comes last: nobody else says what our types are.
+        let others = others.iter().filter_map(|other| of_other(other));
+        let document = document(others.chain(all));
         let json = Bytes::from(document.to_string());
         let etag = format!("\"{}\"", hex(&Sha256::digest(&json)).to_uppercase());
         let protobuf = gnostic::encode(&document).into();
@@ -51,13 +63,22 @@ impl OpenApiV2 {
             protobuf,
             etag,
         });
-        *made = Some((kinds.clone(), Arc::clone(&forms)));
+        *made = Some(Made {
+            kinds: kinds.clone(),
+            others: hashes,
+            forms: Arc::clone(&forms),
+        });
         forms
     }
 
     /// `/openapi/v2`.
-    pub fn answer(&self, kinds: &Kinds, headers: &HeaderMap) -> Response {
-        let forms = self.forms(kinds);
+    pub fn answer(
+        &self,
+        kinds: &Kinds,
+        others: &[Arc<Description>],
+        headers: &HeaderMap,
+    ) -> Response {
+        let forms = self.forms(kinds, others);
         let wants_protobuf = wants_protobuf(headers);
         let is_known = headers
             .get(IF_NONE_MATCH)
@@ -79,6 +100,15 @@ impl OpenApiV2 {
             .insert(VARY, HeaderValue::from_static("Accept"));
         response
     }
+}
+
+/// What an aggregated server says of the paths that are its own.
+fn of_other(other: &Description) -> Option<Value> {
+    let mut document: Value = serde_json::from_slice(&other.json).ok()?;
+    let own = format!("/apis/{}/{}/", other.group, other.version);
+    let paths = document["paths"].as_object_mut()?;
+    paths.retain(|path, _| path.starts_with(&own));
+    Some(document)
 }
 
 /// Whether the first form that the client names is gnostic's.
@@ -292,7 +322,7 @@ mod tests {
     fn each_kind_is_defined_and_patched_with_field_validation() {
         let forms = OpenApiV2::default();
         let document: Value =
-            serde_json::from_slice(&forms.forms(&Kinds::built_in()).json).unwrap();
+            serde_json::from_slice(&forms.forms(&Kinds::built_in(), &[]).json).unwrap();
         let definition = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
         assert_eq!(
             definition["x-kubernetes-group-version-kind"][0]["kind"],

@@ -66,11 +66,14 @@ fn target(kinds: &Kinds, group: &str, version: &str, segments: &[&str]) -> Optio
     let (name, subresource) = match rest {
         [] => ("", None),
         [name] => (*name, None),
-        [name, subresource] => {
+        [name, subresource, below @ ..] => {
             let subresource = Subresource::by_name(subresource)?;
+            // A proxy's path goes on with that of what is behind it.
+            if !below.is_empty() && subresource != Subresource::Proxy {
+                return None;
+            }
             (*name, kind.has(subresource).then_some(Some(subresource))?)
         }
-        _ => return None,
     };
     let namespaced_path = !namespace.is_empty();
     let fits = if namespaced_path {
@@ -78,7 +81,7 @@ fn target(kinds: &Kinds, group: &str, version: &str, segments: &[&str]) -> Optio
     } else {
         !kind.namespaced() || name.is_empty()
     };
-    let no_empty_segment = rest.iter().all(|segment| !segment.is_empty());
+    let no_empty_segment = rest.iter().take(2).all(|segment| !segment.is_empty());
     (fits && no_empty_segment).then(|| Target {
         kind: kind.clone(),
         namespace: namespace.to_owned(),
@@ -181,6 +184,14 @@ mod tests {
         let (resource, _, name, subresource, _) = resolved("/api/v1/namespaces/a/status").unwrap();
         assert_eq!((&*resource, &*name), ("namespaces", "a"));
         assert_eq!(subresource, Some(Subresource::Status));
+        for path in ["proxy", "proxy/", "proxy/a//b", "proxy/status"] {
+            let path = format!("/api/v1/namespaces/a/pods/https:x:1/{path}");
+            let (_, _, name, subresource, _) = resolved(&path).unwrap();
+            assert_eq!(
+                (&*name, subresource),
+                ("https:x:1", Some(Subresource::Proxy))
+            );
+        }
         assert!(resolved("/api/v1/watch/namespaces/a/pods").unwrap().4);
         assert!(resolved("/api/v1/watch/namespaces/a/pods/x/status").is_none());
     }

@@ -21,7 +21,8 @@ use crate::respond::{self, Response, Style};
 use crate::route::{Parsed, is_watch};
 use crate::router::Gateway;
 use crate::shape::Shaper;
-use crate::{body, delete, list, logs, watch};
+use crate::streams::told::Listener;
+use crate::{body, delete, list, logs, streams, watch};
 
 /// What the steps of one request share.
 struct Call<'a> {
@@ -42,15 +43,32 @@ pub async fn serve(
     resource: &Resource,
     parsed: &Parsed,
     mut context: Context,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Status> {
+    check_method(request.method(), resource)?;
+    if resource
+        .target
+        .subresource
+        .is_some_and(Subresource::connects)
+    {
+        return Ok(streams::serve(gateway, resource, parsed, context, request).await);
+    }
+    let is_log = resource.target.subresource == Some(Subresource::Log);
+    let follows = is_log || request.method() == Method::GET && is_watch(resource, &parsed.query);
+    let listener = match Listener::of(&mut request).filter(|_| follows).transpose() {
+        Ok(listener) => listener,
+        Err(refused) => return Ok(refused.into_response()),
+    };
     let (parts, content) = request.into_parts();
-    check_method(&parts.method, resource)?;
     let (query, kind) = (&parsed.query, &resource.target.kind);
     context.timeout = parsed.timeout;
-    if resource.target.subresource == Some(Subresource::Log) {
+    if is_log {
         let options = query::log_options(query)?;
-        return logs::answer(gateway.api.logs(&context, &resource.target, options).await);
+        let started = gateway.api.logs(&context, &resource.target, options).await;
+        return match listener {
+            Some(listener) => Ok(logs::tell(listener, context, started)),
+            None => logs::answer(started),
+        };
     }
     // Before anything is written: an answer that the client can't read must not follow a write.
     let offer = Offer::of_kind(kind);
@@ -68,7 +86,7 @@ pub async fn serve(
         takes_over: parts.extensions.get::<TakesOver>().is_some(),
     };
     let mut answered = match parts.method {
-        Method::GET if is_watch(resource, query) => call.watch().await,
+        Method::GET if is_watch(resource, query) => call.watch(listener).await,
         Method::GET if resource.is_collection() => call.list().await,
         Method::GET => call.get().await,
         Method::DELETE => call.delete(content).await,
@@ -95,6 +113,18 @@ fn check_method(method: &Method, resource: &Resource) -> Result<(), Status> {
             | Subresource::Resize,
         ) => &[Method::GET, Method::PUT, Method::PATCH],
         Some(Subresource::Finalize) => &[Method::PUT],
+        Some(Subresource::Exec | Subresource::Attach | Subresource::PortForward) => {
+            &[Method::GET, Method::POST]
+        }
+        Some(Subresource::Proxy) => &[
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::HEAD,
+            Method::OPTIONS,
+        ],
         Some(Subresource::Binding | Subresource::Eviction | Subresource::Token) => &[Method::POST],
         None if resource.is_nowhere() => &[],
         None if resource.target.kind.review().is_some() => &[Method::POST],
@@ -152,7 +182,7 @@ impl Call<'_> {
         list::answer(page, self.shaper.clone(), self.style).await
     }
 
-    async fn watch(&self) -> Result<Response, Status> {
+    async fn watch(&self, listener: Option<Listener>) -> Result<Response, Status> {
         let options = query::watch_options(self.query)?;
         if self.style.format.stream_type().is_none() {
             let kind = &self.shaper.kind;
@@ -167,7 +197,13 @@ impl Call<'_> {
             return watch::beginning(begun, shaper, format, encoded);
         }
         let started = api.watch(context, target, &options).await;
-        watch::answer(started, shaper, format, encoded)
+        let Some(listener) = listener else {
+            return watch::answer(started, shaper, format, encoded);
+        };
+        Ok(match watch::messages(started, shaper, format, encoded) {
+            Ok(messages) => listener.tell(context.clone(), messages),
+            Err(status) => streams::refuse_listener(&status),
+        })
     }
 
     async fn create(&self, content: axum::body::Body) -> Result<Response, Status> {

@@ -68,6 +68,7 @@ impl Parsed {
             Err(status) => (Query::default(), None, Route::Refused(status)),
         };
         let is_long_running = match &route {
+            Route::Resource(resource) if connects(resource) => true,
             Route::Resource(resource) => {
                 *method == Method::GET && is_long_running(resource, &query)
             }
@@ -141,6 +142,12 @@ fn path_verb(method: &Method) -> &'static str {
 /// Whether a GET is a watch.
 pub fn is_watch(resource: &Resource, query: &Query) -> bool {
     resource.watch || (resource.is_collection() && query.flag("watch"))
+}
+
+/// Whether it is passed on to a node or a pod, for as long as that takes.
+fn connects(resource: &Resource) -> bool {
+    let subresource = resource.target.subresource;
+    subresource.is_some_and(Subresource::connects)
 }
 
 fn is_long_running(resource: &Resource, query: &Query) -> bool {

@@ -15,6 +15,7 @@ use crate::openapi::OpenApi;
 use crate::openapi_v2::OpenApiV2;
 use crate::respond::{self, Response};
 use crate::route::{Parsed, Route};
+use crate::version::Build;
 use crate::watch::Encoded;
 use crate::{aggregate, discovery, layers, openid, path, rest, version};
 
@@ -23,6 +24,8 @@ use crate::{aggregate, discovery, layers, openid, path, rest, version};
 pub struct GatewayOptions {
     /// `host:port` that discovery names as the server's address.
     pub advertise: String,
+    /// What `/version` tells of this binary.
+    pub build: Build,
     /// Checks behind `/livez` and `/readyz`, besides `ping`.
     pub checks: Vec<Check>,
 }
@@ -30,6 +33,7 @@ pub struct GatewayOptions {
 /// What every request shares.
 pub(crate) struct Gateway {
     pub(crate) api: ApiServer,
+    pub(crate) build: Build,
     pub(crate) checks: Vec<Check>,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
@@ -56,6 +60,7 @@ impl Gateway {
 pub fn router(api: ApiServer, options: GatewayOptions) -> Router {
     let gateway = Arc::new(Gateway {
         api,
+        build: options.build,
         checks: options.checks,
         discovery: Discovery::new(&options.advertise),
         openapi: OpenApi::default(),
@@ -147,6 +152,13 @@ async fn dispatch(
     let not_found = || Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     if matches!(parsed.route, Route::Unknown) {
         let path = request.uri().path();
+        if let Some(document) = aggregate::description(&gateway.api, path) {
+            return Ok(crate::openapi::of_other(
+                &document,
+                request.headers(),
+                &parsed.query,
+            ));
+        }
         return match aggregate::group(&gateway.api, path) {
             Some(group) => discovery::answer(&group, request.headers()),
             None => not_found(),
@@ -159,7 +171,7 @@ async fn dispatch(
     let kinds = gateway.api.kinds();
     match &parsed.route {
         Route::Health(path) => Ok(health::answer(&gateway.checks, path, &parsed.query)),
-        Route::Version => version::answer(headers, &parsed.query),
+        Route::Version => version::answer(gateway.build, headers, &parsed.query),
         Route::Metrics => Ok(respond::plain(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
@@ -174,8 +186,13 @@ async fn dispatch(
             &gateway.api,
             gateway.discovery.advertise(),
         )),
-        Route::OpenApiV2 => Ok(gateway.openapi_v2.answer(&kinds, headers)),
-        Route::OpenApiIndex => gateway.openapi.index(&kinds, headers),
+        Route::OpenApiV2 => {
+            let others = gateway.api.descriptions();
+            Ok(gateway.openapi_v2.answer(&kinds, &others, headers))
+        }
+        Route::OpenApiIndex => gateway
+            .openapi
+            .index(&kinds, &gateway.api.descriptions(), headers),
         Route::OpenApi(group, version) => {
             gateway
                 .openapi

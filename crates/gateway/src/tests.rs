@@ -18,6 +18,7 @@ use crate::{GatewayOptions, router};
 mod access;
 mod audit;
 mod components;
+mod connections;
 mod custom;
 mod extensions;
 mod fairness;

@@ -7,6 +7,9 @@ use http::header::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use kontiki_base::task::{TaskKind, spawn};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::streams::Io;
 
 /// Headers that concern one connection.
 const HOP_BY_HOP: &[HeaderName] = &[CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
@@ -16,8 +19,8 @@ const HOP_BY_HOP_PREFIXES: [&str; 2] = ["proxy-", "keep-alive"];
 /// Removes the headers of one connection.
 pub fn strip(headers: &mut HeaderMap) {
     let is_stripped = |name: &&HeaderName| {
-        let is_prefixed = |prefix: &&str| name.as_str().starts_with(*prefix);
-        HOP_BY_HOP.contains(name) || HOP_BY_HOP_PREFIXES.iter().any(|it| is_prefixed(&it))
+        let is_prefixed = |prefix| name.as_str().starts_with(prefix);
+        HOP_BY_HOP.contains(name) || HOP_BY_HOP_PREFIXES.into_iter().any(is_prefixed)
     };
     let stripped: Vec<HeaderName> = headers.keys().filter(is_stripped).cloned().collect();
     for name in stripped {
@@ -42,8 +45,11 @@ pub fn join(client: Option<OnUpgrade>, server: OnUpgrade) {
     };
     spawn(TaskKind::Request, async move {
         if let (Ok(client), Ok(server)) = (client.await, server.await) {
-            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            let (mut client, already) = Io::new(client);
+            let mut server = TokioIo::new(server);
+            if server.write_all(&already).await.is_ok() {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            }
         }
     });
 }

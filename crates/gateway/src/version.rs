@@ -8,13 +8,28 @@ use crate::accept;
 use crate::query::Query;
 use crate::respond::{self, Response, Style};
 
+/// What this binary was made of.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Build {
+    /// The commit, in hexadecimal; empty when it was built outside of a repository.
+    pub commit: &'static str,
+    /// `clean`, `dirty`, or empty when that is not known.
+    pub tree_state: &'static str,
+    /// When the commit was made, in RFC 3339: the same sources say the same.
+    pub date: &'static str,
+}
+
 /// Answers `/version`.
-pub fn answer(headers: &HeaderMap, query: &Query) -> Result<Response, Status> {
+pub fn answer(build: Build, headers: &HeaderMap, query: &Query) -> Result<Response, Status> {
     let style = Style::of(headers, accept::negotiate_plain(headers)?, query.pretty());
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
+    };
+    let date = match build.date {
+        "" => "1970-01-01T00:00:00Z",
+        date => date,
     };
     let version = json!({
         "major": "1",
@@ -22,9 +37,9 @@ pub fn answer(headers: &HeaderMap, query: &Query) -> Result<Response, Status> {
         "emulationMajor": "1",
         "emulationMinor": "35",
         "gitVersion": concat!("v1.35.0+kontiki.", env!("CARGO_PKG_VERSION")),
-        "gitCommit": "",
-        "gitTreeState": "",
-        "buildDate": "1970-01-01T00:00:00Z",
+        "gitCommit": build.commit,
+        "gitTreeState": build.tree_state,
+        "buildDate": date,
         "goVersion": "",
         "compiler": "rustc",
         "platform": format!("{}/{architecture}", std::env::consts::OS),

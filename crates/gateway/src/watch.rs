@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _};
 use http::{HeaderName, StatusCode};
 use kontiki_api::protobuf;
 use kontiki_apiserver::{WatchEvent, WatchStream};
@@ -18,6 +19,7 @@ use serde_json::json;
 use crate::accept::{Format, Shape};
 use crate::respond::{self, Response};
 use crate::shape::Shaper;
+use crate::streams::told::Message;
 
 pub use encoded::Encoded;
 
@@ -31,18 +33,41 @@ pub fn answer(
     format: Format,
     encoded: Arc<Encoded>,
 ) -> Result<Response, Status> {
-    let events = match started {
-        Ok(events) => events,
-        // Clients look for a compacted revision in the stream, where upstream's watch cache puts it.
-        Err(status) if matches!(status.reason, Reason::Expired | Reason::Gone) => {
-            stream::iter([Err(status)]).boxed()
-        }
-        Err(status) => return Err(status),
-    };
-    let frames = frames(events, shaper, format, encoded);
+    let frames = frames(events(started)?, shaper, format, encoded);
     let body = Body::from_stream(frames.map(Ok::<_, Infallible>));
     let content_type = format.stream_type().unwrap_or(format.content_type());
     Ok(respond::plain(StatusCode::OK, content_type, body))
+}
+
+/// Events, of a watch that started or that begins with what kept it from starting.
+fn events(started: Result<WatchStream, Status>) -> Result<WatchStream, Status> {
+    match started {
+        // Clients look for a compacted revision in the stream, where upstream's watch cache puts it.
+        Err(status) if matches!(status.reason, Reason::Expired | Reason::Gone) => {
+            Ok(stream::iter([Err(status)]).boxed())
+        }
+        started => started,
+    }
+}
+
+/// A watch as messages of a WebSocket, one an event: JSON is text, protobuf bytes without a length before them.
+pub fn messages(
+    started: Result<WatchStream, Status>,
+    shaper: Shaper,
+    format: Format,
+    encoded: Arc<Encoded>,
+) -> Result<BoxStream<'static, Message>, Status> {
+    let message = move |event: Event| {
+        let mut frame = Vec::new();
+        if format == Format::Protobuf {
+            write_protobuf(&event, &shaper, &encoded, &mut frame);
+            Message::Binary(Bytes::from(frame).split_off(LENGTH_BYTES))
+        } else {
+            write_json(&event, &shaper, &mut frame);
+            Message::Text(frame.into())
+        }
+    };
+    Ok(events(started)?.map(message).boxed())
 }
 
 /// Answers with the beginning of a watch that a gateway of its own process goes on with, and tells after which revision.
@@ -138,6 +163,9 @@ fn write_failure(status: &Status, out: &mut Vec<u8>) {
         write_frame(ERROR, &status, out);
     }
 }
+
+/// Bytes of the length before a frame of protobuf.
+const LENGTH_BYTES: usize = 4;
 
 /// Appends the frame of an event: its length in four bytes, then the event around its object.
 fn write_frame(kind: &str, object: &[u8], out: &mut Vec<u8>) {

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 pub mod agent;
 pub mod bench;
 pub mod down;
+pub mod encryption;
 pub mod gateway;
 pub mod images;
 pub mod member;
@@ -43,6 +44,8 @@ enum Command {
     Token(token::Args),
     /// Save, restore and inspect snapshots
     Snapshot(snapshot::Args),
+    /// Show and rotate the keys of encryption at rest
+    Encryption(encryption::Args),
     /// Load the sample's images into the local Docker Engine
     Images(images::Args),
     /// Measure a cluster; works against any Kubernetes API server
@@ -62,6 +65,7 @@ impl Cli {
             Command::Member(args) => on_runtime(member::run(args)),
             Command::Token(args) => on_runtime(token::run(args)),
             Command::Snapshot(args) => on_runtime(snapshot::run(args)),
+            Command::Encryption(args) => on_runtime(encryption::run(args)),
             Command::Images(args) => on_runtime(images::run(args)),
             Command::Bench(args) => on_runtime(bench::run(args)),
         }

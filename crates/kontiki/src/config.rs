@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use kontiki_consensus::Resources;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
@@ -59,6 +60,11 @@ pub struct ServerConfig {
     pub token_auth_file: Option<PathBuf>,
     /// Services may name addresses of their own in `spec.externalIPs`, and so take over others' traffic.
     pub allow_service_external_ips: bool,
+    /// Resources whose objects are sealed on this replica's disk, as `secrets`, `widgets.example.com`, `*.apps`, `*.*`;
+    /// empty for none.
+    pub encryption_resources: Vec<String>,
+    /// Where the keys are that they are sealed with; `pki/encryption.keys` in the data directory when empty.
+    pub encryption_keyring_file: Option<PathBuf>,
     /// What the audit log records: an `audit.k8s.io/v1` Policy in YAML. No log without it.
     pub audit_policy_file: Option<PathBuf>,
     /// Where the audit log is written, a JSON object a line.
@@ -148,6 +154,8 @@ impl Default for ServerConfig {
             allow_loopback_extensions: false,
             token_auth_file: None,
             allow_service_external_ips: false,
+            encryption_resources: vec!["secrets".into()],
+            encryption_keyring_file: None,
             audit_policy_file: None,
             audit_log_file: None,
             audit_log_max_size: 100,
@@ -237,6 +245,7 @@ impl ServerConfig {
         }
         parse_cidr(&self.cluster_cidr)?;
         parse_cidr(&self.service_cidr)?;
+        self.sealed_resources()?;
         if self.node_port_first > self.node_port_last {
             bail!("node-port-first is above node-port-last");
         }
@@ -255,6 +264,22 @@ impl ServerConfig {
             );
         }
         Ok(self)
+    }
+
+    /// What is sealed on the disk. A name without a group is one of the core group, whose resources are known.
+    pub fn sealed_resources(&self) -> Result<Resources> {
+        let unknown = self.encryption_resources.iter().find(|name| {
+            let core = !name.contains(['.', '*']);
+            core && kontiki_api::by_resource(name).is_none()
+        });
+        if let Some(name) = unknown {
+            bail!(
+                "encryption-resources: {name:?} is no resource of the core group; \
+                 write others with their group, as deployments.apps"
+            );
+        }
+        Resources::parse(&self.encryption_resources)
+            .map_err(|why| anyhow::anyhow!("encryption-resources: {why}"))
     }
 
     /// Address of `default/kubernetes`: the first of the service network.
@@ -377,6 +402,14 @@ mod tests {
             ..Default::default()
         };
         assert!(config.complete().is_err());
+        for wrong in ["Secrets", "secret", "deployments", "a..b"] {
+            let config = ServerConfig {
+                encryption_resources: vec!["secrets".into(), wrong.into()],
+                ..Default::default()
+            };
+            let error = config.complete().unwrap_err().to_string();
+            assert!(error.contains(&format!("{wrong:?}")), "{error}");
+        }
         let config = ServerConfig {
             service_cidr: "10.96.0.0".into(),
             ..Default::default()

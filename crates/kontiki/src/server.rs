@@ -19,10 +19,10 @@ use kontiki_apiserver::{ApiServer, NodeLiveness as _, TokenIssuer};
 use kontiki_base::clock::SystemClock;
 use kontiki_base::random::SystemRandom;
 use kontiki_base::task::{TaskKind, spawn};
-use kontiki_consensus::{Config, Consensus, Member, PeerTls};
+use kontiki_consensus::{Config, Consensus, Member, PeerTls, Sealing};
 use kontiki_dispatcher::Dispatcher;
 use kontiki_gateway::health::Check;
-use kontiki_gateway::{GatewayOptions, tls};
+use kontiki_gateway::{Build, GatewayOptions, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -31,9 +31,19 @@ use crate::{files, pki};
 use audit::AuditLog;
 use authority::Authorities;
 pub use identity::Identity;
+pub use kontiki_consensus::KEYRING;
+
+/// Said by `/version`; `build.rs` finds it out.
+const BUILD: Build = Build {
+    commit: env!("KONTIKI_COMMIT"),
+    tree_state: env!("KONTIKI_TREE_STATE"),
+    date: env!("KONTIKI_DATE"),
+};
 
 /// Folder of log and state below the data directory.
 pub const STORE: &str = "store";
+/// Folder of keys below the data directory.
+pub const PKI: &str = "pki";
 
 /// Runs a replica until SIGTERM or SIGINT.
 pub async fn run(config: ServerConfig) -> Result<()> {
@@ -72,6 +82,7 @@ pub async fn run(config: ServerConfig) -> Result<()> {
     let rest = kontiki_gateway::router(
         api.clone(),
         GatewayOptions {
+            build: BUILD,
             advertise: config.advertise.clone(),
             checks: checks(&consensus),
         },
@@ -169,6 +180,13 @@ fn consensus_config(
         },
         timing: kontiki_consensus::Timing::default(),
         retention: kontiki_consensus::Retention::default(),
+        sealing: Sealing {
+            keyring: config
+                .encryption_keyring_file
+                .clone()
+                .unwrap_or_else(|| config.data_dir.join(PKI).join(KEYRING)),
+            resources: config.sealed_resources()?,
+        },
     })
 }
 

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 
 use crate::ipam::Ipam;
-use crate::{NodeNetwork, PodNetwork, PodPort, Result, Service};
+use crate::{Error, NodeNetwork, PodNetwork, PodPort, Result, Service};
 
 /// Addresses are given out and nothing is connected.
 #[derive(Debug, Default)]
@@ -33,6 +34,14 @@ impl PodNetwork for Hollow {
 
     fn attach<'a>(&'a self, _port: &'a PodPort) -> BoxFuture<'a, Result<()>> {
         std::future::ready(Ok(())).boxed()
+    }
+
+    fn dial_within(&self, _pid: u32, port: u16) -> BoxFuture<'_, Result<TcpStream>> {
+        let refused = Error::Kernel {
+            what: format!("dial tcp4 127.0.0.1:{port}"),
+            why: "a hollow node's pods have no network".to_owned(),
+        };
+        std::future::ready(Err(refused)).boxed()
     }
 
     fn apply_services(&self, _services: Vec<Service>) -> BoxFuture<'_, Result<()>> {

@@ -16,6 +16,7 @@ pub mod services;
 use std::net::Ipv4Addr;
 
 use futures::future::BoxFuture;
+use tokio::net::TcpStream;
 
 pub use cidr::Cidr;
 pub use services::{Endpoint, Protocol, Service};
@@ -97,6 +98,8 @@ pub trait PodNetwork: Send + Sync + 'static {
     fn release(&self, pod_uid: &str);
     /// Connects a pod. Idempotent: a connected pod stays as it is.
     fn attach<'a>(&'a self, port: &'a PodPort) -> BoxFuture<'a, Result<()>>;
+    /// Connects to a port on the loopback interface of the pod that a process belongs to.
+    fn dial_within(&self, pid: u32, port: u16) -> BoxFuture<'_, Result<TcpStream>>;
     /// Makes exactly these services reachable.
     fn apply_services(&self, services: Vec<Service>) -> BoxFuture<'_, Result<()>>;
     /// Leaves no trace.

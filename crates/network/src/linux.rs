@@ -15,6 +15,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kontiki_base::task::{TaskKind, spawn};
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 
 use crate::ipam::Ipam;
 use crate::services::rules::{Frame, Rules};
@@ -164,6 +165,10 @@ impl PodNetwork for Linux {
 
     fn attach<'a>(&'a self, port: &'a PodPort) -> BoxFuture<'a, Result<()>> {
         self.attach_inner(port).boxed()
+    }
+
+    fn dial_within(&self, pid: u32, port: u16) -> BoxFuture<'_, Result<TcpStream>> {
+        namespace::dial(pid, port).boxed()
     }
 
     fn apply_services(&self, services: Vec<Service>) -> BoxFuture<'_, Result<()>> {

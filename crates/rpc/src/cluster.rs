@@ -1,5 +1,7 @@
 //! `kontiki.cluster.v1.ClusterService`: operating the control plane, for `system:masters` only.
 
+mod encryption;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -55,6 +57,7 @@ impl Service {
     /// Over a replica and an authority on joining.
     pub fn new(face: Face, consensus: Consensus, authority: Arc<dyn JoinAuthority>) -> Self {
         consensus.handle_calls(MATCHED, Arc::new(Matched(consensus.clone())));
+        encryption::serve(&consensus);
         Self {
             face,
             consensus,
@@ -373,6 +376,30 @@ impl ClusterService for Service {
             })
         };
         self.face.unary(&context, &Asked::call(method), list).await
+    }
+
+    async fn get_encryption(
+        &self,
+        request: Request<proto::GetEncryptionRequest>,
+    ) -> Answer<proto::GetEncryptionResponse> {
+        let method = "/kontiki.cluster.v1.ClusterService/GetEncryption";
+        let context = self.operator(method, &request)?;
+        let status = async { Ok(encryption::status(&self.consensus).await) };
+        self.face
+            .unary(&context, &Asked::call(method), status)
+            .await
+    }
+
+    async fn rotate_encryption_keys(
+        &self,
+        request: Request<proto::RotateEncryptionKeysRequest>,
+    ) -> Answer<proto::RotateEncryptionKeysResponse> {
+        let method = "/kontiki.cluster.v1.ClusterService/RotateEncryptionKeys";
+        let context = self.operator(method, &request)?;
+        let rotate = encryption::rotate(&self.consensus);
+        self.face
+            .unary(&context, &Asked::call(method), rotate)
+            .await
     }
 
     async fn delete_token(

@@ -23,9 +23,10 @@ pub fn target(kinds: &Kinds, reference: Option<proto::ObjectRef>) -> Result<Targ
     }
     let subresource = match reference.subresource.as_str() {
         "" => None,
-        // A log is a stream of bytes, which REST serves.
+        // Logs and connections are streams of bytes, which REST serves.
         name => match Subresource::by_name(name).filter(|known| kind.has(*known)) {
             Some(Subresource::Log) | None => return Err(no_such()),
+            Some(connection) if connection.connects() => return Err(no_such()),
             some => some,
         },
     };

@@ -41,13 +41,9 @@ pub fn service(
     rest: Router,
     authority: Arc<dyn JoinAuthority>,
 ) -> GatewayServiceServer<Service> {
-    GatewayServiceServer::new(Service {
-        api,
-        rest,
-        authority,
-    })
-    .max_decoding_message_size(RPC_MESSAGE_BYTES)
-    .max_encoding_message_size(RPC_MESSAGE_BYTES)
+    GatewayServiceServer::new(Service::new(api, rest, authority))
+        .max_decoding_message_size(RPC_MESSAGE_BYTES)
+        .max_encoding_message_size(RPC_MESSAGE_BYTES)
 }
 
 /// The service.
@@ -58,6 +54,15 @@ pub struct Service {
 }
 
 impl Service {
+    /// Over the REST face of a replica and an authority on joining.
+    pub fn new(api: ApiServer, rest: Router, authority: Arc<dyn JoinAuthority>) -> Self {
+        Self {
+            api,
+            rest,
+            authority,
+        }
+    }
+
     /// The certificate of the gateway that calls.
     fn gateway<T>(&self, request: &Request<T>) -> Result<PeerCert, tonic::Status> {
         let cert = request.extensions().get::<PeerCert>();

@@ -33,8 +33,8 @@ use crate::{feed, pipe};
 pub use pool::Identity;
 use pool::{Lease, Leased, Replica};
 
-/// Longest wait for a replica that is asked to serve a stream, its connection included.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a replica that is asked to serve a stream, its connection included; above its own wait for a revision.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The replicas of a cluster.
 pub struct Remote {

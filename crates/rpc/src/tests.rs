@@ -1,6 +1,7 @@
 //! The object service as a gRPC client meets it, over a server in memory.
 
 mod custom;
+mod gateways;
 mod joining;
 
 use futures::StreamExt as _;

@@ -5,6 +5,8 @@
 //! stream never starves a kill. Events are not resumed: a stream that ends means "list again".
 
 mod create;
+mod hijack;
+mod processes;
 mod view;
 
 use std::collections::HashMap;
@@ -15,7 +17,7 @@ use bollard::exec::StartExecResults;
 use bollard::models::{ContainerSummaryStateEnum, ExecConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions,
-    KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
+    KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StatsOptions,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -23,8 +25,10 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
-use crate::types::{Container, ContainerSpec, Event, ExecResult, Image, Info, LogOptions, Summary};
-use crate::{Error, Result, Runtime};
+use crate::types::{
+    Container, ContainerSpec, Event, ExecResult, Image, Info, LogOptions, Stats, Summary,
+};
+use crate::{AttachSpec, Error, ExecSpec, Result, Runtime, Size, Streams};
 
 /// Longest wait for calls that create, start, look.
 const CONTROL: Duration = Duration::from_secs(60);
@@ -232,6 +236,44 @@ impl Runtime for Docker {
 
     fn exec<'a>(&'a self, id: &'a str, argv: &'a [String]) -> BoxFuture<'a, Result<ExecResult>> {
         self.exec_inner(id, argv).boxed()
+    }
+
+    fn exec_create<'a>(&'a self, id: &'a str, spec: &'a ExecSpec) -> BoxFuture<'a, Result<String>> {
+        self.exec_create_inner(id, spec).boxed()
+    }
+
+    fn exec_start<'a>(&'a self, exec: &'a str, tty: bool) -> BoxFuture<'a, Result<Streams>> {
+        self.exec_start_inner(exec, tty).boxed()
+    }
+
+    fn exec_resize<'a>(&'a self, exec: &'a str, size: Size) -> BoxFuture<'a, Result<()>> {
+        self.exec_resize_inner(exec, size).boxed()
+    }
+
+    fn exec_code<'a>(&'a self, exec: &'a str) -> BoxFuture<'a, Result<Option<i32>>> {
+        self.exec_code_inner(exec).boxed()
+    }
+
+    fn attach<'a>(&'a self, id: &'a str, spec: &'a AttachSpec) -> BoxFuture<'a, Result<Streams>> {
+        self.attach_inner(id, *spec).boxed()
+    }
+
+    fn resize<'a>(&'a self, id: &'a str, size: Size) -> BoxFuture<'a, Result<()>> {
+        self.resize_inner(id, size).boxed()
+    }
+
+    fn stats<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Stats>> {
+        async move {
+            let options = StatsOptions {
+                stream: false,
+                one_shot: true,
+            };
+            let client = self.client(CONTROL).await?;
+            let mut answers = std::pin::pin!(client.stats(id, Some(options)));
+            let answer = answers.try_next().await.map_err(explain)?;
+            Ok(view::stats(&answer.unwrap_or_default()))
+        }
+        .boxed()
     }
 
     fn logs<'a>(

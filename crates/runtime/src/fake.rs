@@ -17,11 +17,13 @@ use kontiki_base::task::{TaskKind, spawn};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_util::io::ReaderStream;
 
 use crate::types::{
-    Container, ContainerSpec, Event, EventKind, ExecResult, Image, Info, LogOptions, Run, Summary,
+    Container, ContainerSpec, Event, EventKind, ExecResult, Image, Info, LogOptions, Run, Stats,
+    Summary,
 };
-use crate::{Error, Result, Runtime, labels};
+use crate::{AttachSpec, Error, ExecSpec, Output, Result, Runtime, Size, Streams, labels};
 
 /// How long and with which exit code a container runs by itself.
 pub type Script = fn(&ContainerSpec) -> Option<(Duration, i32)>;
@@ -31,6 +33,9 @@ pub fn once_ends(spec: &ContainerSpec) -> Option<(Duration, i32)> {
     let once = spec.cmd.iter().flatten().any(|word| word == "--once");
     once.then_some((Duration::from_millis(100), 0))
 }
+
+/// Bytes between the input and the output of a process.
+const ECHO_BYTES: usize = 1024;
 
 /// A runtime in memory; clones share it.
 #[derive(Clone)]
@@ -227,6 +232,21 @@ impl Fake {
     }
 }
 
+/// Streams of a process that writes what it reads, and ends when its input does.
+fn echo() -> Streams {
+    let (ours, theirs) = tokio::io::duplex(ECHO_BYTES);
+    let (read, keeps_open) = tokio::io::split(theirs);
+    let output = ReaderStream::new(read).map(move |read| {
+        let _keeps_open = &keeps_open;
+        read.map(Output::Stdout)
+            .map_err(|error| Error::Refused(error.to_string()))
+    });
+    Streams {
+        input: Box::new(ours),
+        output: output.boxed(),
+    }
+}
+
 fn absent(id: &str) -> Error {
     Error::NotFound(format!("no such container: {id}"))
 }
@@ -337,6 +357,55 @@ impl Runtime for Fake {
             output: String::new(),
         });
         std::future::ready(result).boxed()
+    }
+
+    fn exec_create<'a>(&'a self, id: &'a str, spec: &'a ExecSpec) -> BoxFuture<'a, Result<String>> {
+        let created = self.with(|state| {
+            let container = state.containers.get(id).ok_or_else(|| absent(id))?;
+            if !container.run.is_running() {
+                return Err(Error::Conflict(format!("container {id} is not running")));
+            }
+            state.calls.push(format!("exec {}", spec.argv.join(" ")));
+            Ok(spec.argv.join(" "))
+        });
+        std::future::ready(created).boxed()
+    }
+
+    fn exec_start<'a>(&'a self, _exec: &'a str, _tty: bool) -> BoxFuture<'a, Result<Streams>> {
+        std::future::ready(self.with(|_| Ok(echo()))).boxed()
+    }
+
+    fn exec_resize<'a>(&'a self, exec: &'a str, size: Size) -> BoxFuture<'a, Result<()>> {
+        let resized = self.with(|state| {
+            let Size { width, height } = size;
+            state.calls.push(format!("resize {exec} {width}x{height}"));
+            Ok(())
+        });
+        std::future::ready(resized).boxed()
+    }
+
+    fn exec_code<'a>(&'a self, _exec: &'a str) -> BoxFuture<'a, Result<Option<i32>>> {
+        std::future::ready(self.with(|state| Ok(Some(state.exec_code)))).boxed()
+    }
+
+    fn attach<'a>(&'a self, id: &'a str, _spec: &'a AttachSpec) -> BoxFuture<'a, Result<Streams>> {
+        let attached = self.with(|state| {
+            state.containers.get(id).ok_or_else(|| absent(id))?;
+            Ok(echo())
+        });
+        std::future::ready(attached).boxed()
+    }
+
+    fn resize<'a>(&'a self, id: &'a str, size: Size) -> BoxFuture<'a, Result<()>> {
+        self.exec_resize(id, size)
+    }
+
+    fn stats<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Stats>> {
+        let used = self.with(|state| {
+            state.containers.get(id).ok_or_else(|| absent(id))?;
+            Ok(Stats::default())
+        });
+        std::future::ready(used).boxed()
     }
 
     fn logs<'a>(

@@ -7,15 +7,17 @@ pub mod docker;
 pub mod fake;
 pub mod images;
 pub mod labels;
+pub mod streams;
 pub mod types;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+pub use streams::{AttachSpec, ExecSpec, Input, Output, Size, Streams};
 pub use types::{
     Container, ContainerSpec, Event, EventKind, ExecResult, Image, Info, LogOptions, Mount,
-    Namespace, Run, Summary,
+    Namespace, Run, Stats, Summary,
 };
 
 /// Why a call failed.
@@ -56,6 +58,20 @@ pub trait Runtime: Send + Sync + 'static {
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
     /// Runs a command inside a running container and waits for its end.
     fn exec<'a>(&'a self, id: &'a str, argv: &'a [String]) -> BoxFuture<'a, Result<ExecResult>>;
+    /// Prepares a command inside a running container and answers its id.
+    fn exec_create<'a>(&'a self, id: &'a str, spec: &'a ExecSpec) -> BoxFuture<'a, Result<String>>;
+    /// Starts a prepared command, with its streams.
+    fn exec_start<'a>(&'a self, exec: &'a str, tty: bool) -> BoxFuture<'a, Result<Streams>>;
+    /// Sets the size of a command's terminal.
+    fn exec_resize<'a>(&'a self, exec: &'a str, size: Size) -> BoxFuture<'a, Result<()>>;
+    /// The exit code of a command; none while it runs.
+    fn exec_code<'a>(&'a self, exec: &'a str) -> BoxFuture<'a, Result<Option<i32>>>;
+    /// Joins the streams of a running container's first process; what it wrote before is not told again.
+    fn attach<'a>(&'a self, id: &'a str, spec: &'a AttachSpec) -> BoxFuture<'a, Result<Streams>>;
+    /// Sets the size of a container's terminal.
+    fn resize<'a>(&'a self, id: &'a str, size: Size) -> BoxFuture<'a, Result<()>>;
+    /// What a running container uses.
+    fn stats<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Stats>>;
     /// A container's output; complete lines are not guaranteed per chunk.
     fn logs<'a>(
         &'a self,

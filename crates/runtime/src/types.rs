@@ -193,6 +193,17 @@ pub struct LogOptions {
     pub since_unix_s: Option<i64>,
 }
 
+/// What a container uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Processor time since its start, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory, with caches.
+    pub memory_bytes: u64,
+    /// Memory without caches of files that are not in use.
+    pub working_set_bytes: u64,
+}
+
 /// A finished command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExecResult {

@@ -6,6 +6,7 @@
 //! `kontiki-sample` serves `GET /` (`{"pod":...,"version":...}`) and `GET /healthz` on `$PORT` (8080).
 //! `kontiki-sample --once [WORDS...]` prints one line and ends with 0: the body of a job.
 //! `kontiki-sample --exit CODE [SECONDS]` ends with a code after a time: for restart tests.
+//! `kontiki-sample --echo` writes what it reads, up to its end: for streams.
 //! `kontiki-sample --get HOST:PORT[/PATH]` fetches a page and prints its body: a probe from within a pod.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -32,6 +33,10 @@ fn main() {
         Some("--exit") => {
             std::thread::sleep(Duration::from_secs(number(arguments.get(2))));
             std::process::exit(number(arguments.get(1)) as i32);
+        }
+        Some("--echo") => {
+            let copied = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::stdout().lock());
+            std::process::exit(i32::from(copied.is_err()));
         }
         Some("--get") => std::process::exit(fetch(arguments.get(1).map_or("", String::as_str))),
         _ => serve(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::labels::Labels;
 use crate::node_table::NodeTable;
 use crate::pod_info::{PodInfo, PodSet, Term};
+use crate::volumes::Volumes;
 
 /// Distinct counters kept; beyond it all are dropped and built again as asked.
 const COUNTERS: usize = 4096;
@@ -48,6 +49,8 @@ struct Placed {
 pub struct Cache {
     /// The nodes.
     pub table: NodeTable,
+    /// Claims and volumes.
+    pub volumes: Volumes,
     placed: BTreeMap<Arc<str>, Placed>,
     on_node: Vec<BTreeMap<Arc<str>, Arc<PodInfo>>>,
     counters: BTreeMap<CounterKey, PerNode>,
@@ -89,6 +92,11 @@ impl Cache {
     /// The parsed pod, if placed.
     pub fn pod(&self, uid: &str) -> Option<&Arc<PodInfo>> {
         self.placed.get(uid).map(|placed| &placed.info)
+    }
+
+    /// All pods that have a node.
+    pub fn placed(&self) -> impl Iterator<Item = &Arc<PodInfo>> {
+        self.placed.values().map(|placed| &placed.info)
     }
 
     /// Pods in a slot.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use crate::cache::Cache;
 use crate::plugins::{inter_pod_affinity, pod_topology_spread};
 use crate::pod_info::PodInfo;
+use crate::volumes::Need;
 
 /// The best score of a plugin for a node.
 pub const MAX_SCORE: i64 = 100;
@@ -51,6 +52,10 @@ pub struct Cycle<'a> {
     pub affinity: inter_pod_affinity::State<'a>,
     /// PodTopologySpread's state.
     pub spread: pod_topology_spread::State<'a>,
+    /// What the pod's claims ask of a node: VolumeBinding's state.
+    pub needs: Vec<Need>,
+    /// A claim that is one pod's at a time is another's: VolumeRestrictions' state.
+    pub is_taken: bool,
 }
 
 impl<'a> Cycle<'a> {
@@ -68,6 +73,8 @@ impl<'a> Cycle<'a> {
             nominated,
             affinity,
             spread,
+            needs: Vec::new(),
+            is_taken: false,
         };
         PLUGINS
             .iter()
@@ -127,6 +134,9 @@ pub static PLUGINS: &[&dyn Plugin] = &[
     &crate::plugins::node_affinity::NodeAffinity,
     &crate::plugins::node_ports::NodePorts,
     &crate::plugins::node_resources_fit::NodeResourcesFit,
+    &crate::plugins::volume_restrictions::VolumeRestrictions,
+    &crate::plugins::volume_binding::VolumeBinding,
+    &crate::plugins::volume_zone::VolumeZone,
     &crate::plugins::pod_topology_spread::PodTopologySpread,
     &crate::plugins::inter_pod_affinity::InterPodAffinity,
     &crate::plugins::balanced_allocation::BalancedAllocation,

@@ -20,6 +20,7 @@ mod preemption;
 mod queue;
 mod resources;
 mod scheduler;
+mod volumes;
 
 pub use framework::{PLUGINS, Plugin};
 pub use scheduler::{Decision, PodRef, Scheduler};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 
 use crate::cache::Cache;
 use crate::class::{Classes, Evaluation, evaluate};
@@ -79,6 +80,35 @@ impl Scheduler {
     /// A namespace appeared or its labels changed.
     pub fn namespace_upserted(&mut self, name: &str, labels: Labels) {
         self.cache.set_namespace(name, labels);
+    }
+
+    /// A claim appeared or changed, or went when there is none.
+    pub fn claim_changed(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        claim: Option<Arc<PersistentVolumeClaim>>,
+        now_ms: u64,
+    ) {
+        self.cache.volumes.set_claim((namespace, name), claim);
+        self.queue.wake(now_ms);
+    }
+
+    /// A volume appeared or changed, or went when there is none.
+    pub fn volume_changed(
+        &mut self,
+        name: &str,
+        volume: Option<Arc<PersistentVolume>>,
+        now_ms: u64,
+    ) {
+        self.cache.volumes.set_volume(name, volume);
+        self.queue.wake(now_ms);
+    }
+
+    /// A class of storage appeared or changed, or went when there is none.
+    pub fn class_changed(&mut self, name: &str, class: Option<Arc<StorageClass>>, now_ms: u64) {
+        self.cache.volumes.set_class(name, class);
+        self.queue.wake(now_ms);
     }
 
     /// A pod appeared or changed. `scheduler_name` other than the default's is somebody else's pod until bound.

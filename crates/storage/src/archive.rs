@@ -1,5 +1,6 @@
 //! Archives: a snapshot as one stream of bytes, for `snapshot save`, `restore` and `status`. The second version carries
-//! the keys of the cluster's authorities too: without them no node, user or token would know what is restored.
+//! the keys of the cluster's authorities too, without which no node, user or token would know what is restored, and the
+//! keyring that its sealed records open with.
 //!
 //! ```text
 //! magic · length of header · header · CRC of header
@@ -20,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::snapshot::Receiver;
 use crate::{
-    DataDir, Error, Identity, LogId, LogStore, Manifest, Meta, SnapshotDir, StateStore, Vote, state,
+    DataDir, Error, Identity, KEYRING, LogId, LogStore, Manifest, Meta, Resources, Sealer,
+    SnapshotDir, StateStore, Vote, state,
 };
 
 const MAGIC: &[u8; 16] = b"KONTIKI-ARCHIVE2";
@@ -123,7 +125,7 @@ pub fn status(path: &Path) -> Result<Summary, Error> {
 }
 
 /// Makes an empty directory the data directory of the only replica of a new cluster with the archive's state; answers
-/// the keys too. `membership` encodes a membership of that replica alone, in force since the given entry.
+/// the keys too, without which the replica will not read what is sealed. `membership` encodes a membership of that replica alone, in force since the given entry.
 pub fn restore(
     archive: &Path,
     root: &Path,
@@ -135,7 +137,12 @@ pub fn restore(
     let summary = summary(&header, &manifest);
     let dir = DataDir::create(root, &restore.identity)?;
     let snapshot = unpack(&mut reader, &dir, manifest)?;
-    let (meta, objects) = state::read_checkpoint(snapshot.path())?;
+    let ring = header.keys.get(KEYRING);
+    let sealer = Sealer::of_archive(archive, ring, Resources::NONE)?;
+    let (meta, objects, sealed) = state::read_checkpoint(snapshot.path(), &sealer)?;
+    // What was sealed is sealed again, under the keys that come along.
+    let resources = Resources::exactly(sealed.iter().map(String::as_str));
+    let dir = dir.sealed_by(Sealer::of_archive(archive, ring, resources)?);
     let applied = meta
         .applied
         .ok_or_else(|| Error::damaged(archive, "nothing was applied"))?;

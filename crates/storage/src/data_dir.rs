@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, files};
+use crate::{Error, Sealer, files};
 
 /// Whose directory it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,7 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 pub struct DataDir {
     root: PathBuf,
+    sealer: Sealer,
 }
 
 impl DataDir {
@@ -34,6 +35,7 @@ impl DataDir {
     pub fn open(root: &Path, identity: &Identity) -> Result<Self, Error> {
         let dir = Self {
             root: root.to_owned(),
+            sealer: Sealer::off(),
         };
         files::make_dir(root)?;
         match dir.identity()? {
@@ -64,11 +66,22 @@ impl DataDir {
     pub fn existing(root: &Path) -> Result<(Self, Identity), Error> {
         let dir = Self {
             root: root.to_owned(),
+            sealer: Sealer::off(),
         };
         let identity = dir.identity()?;
         let identity =
             identity.ok_or_else(|| Error::damaged(root, "no replica's data directory"))?;
         Ok((dir, identity))
+    }
+
+    /// What is stored from now on is sealed by this sealer, what is read is opened by it.
+    pub fn sealed_by(self, sealer: Sealer) -> Self {
+        Self { sealer, ..self }
+    }
+
+    /// Seals and opens what lies here.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
     }
 
     /// Where everything is.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::KeyId;
+
 /// Storage cannot be used. Shown to operators as one line, so each says what to do where something can be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -28,6 +30,21 @@ pub enum Error {
         path: PathBuf,
         /// How it shows.
         reason: String,
+    },
+    /// A record is sealed with a key that is not there.
+    #[error(
+        "{path}: {what} is sealed with key {key}, which {keyring} does not hold; \
+         put that file of keys back from a copy or a snapshot of this replica"
+    )]
+    KeyMissing {
+        /// The database.
+        path: PathBuf,
+        /// The record.
+        what: String,
+        /// Its key.
+        key: KeyId,
+        /// Where keys are looked for.
+        keyring: PathBuf,
     },
     /// Acknowledged entries are gone: this replica could break promises it made.
     #[error(

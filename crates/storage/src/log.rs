@@ -2,10 +2,11 @@
 //!
 //! `append` returns at once: entries are readable from memory (`tail`) and a thread of its own (`writer`) makes them
 //! durable in order, one RocksDB batch and one sync for all that queued meanwhile, then calls back. Reads go to memory
-//! first, to RocksDB otherwise. What was acknowledged is also noted in a file apart (`watermark`), so that a log whose
+//! first, to RocksDB otherwise. On disk, entries that name a sealed resource are sealed (`record`). What was acknowledged is also noted in a file apart (`watermark`), so that a log whose
 //! end was lost is refused instead of voting and acknowledging anew.
 
-mod record;
+pub(crate) mod record;
+mod seal;
 mod tail;
 mod watermark;
 mod writer;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 
-use crate::{DataDir, Entry, Error, LogId, Vote, files, options};
+use crate::{DataDir, Entry, Error, LogId, Sealer, Vote, files, options};
 use tail::Tail;
 use watermark::Watermark;
 use writer::{Request, Writer};
@@ -39,6 +40,7 @@ pub struct LogStore {
 
 struct Shared {
     path: PathBuf,
+    sealer: Sealer,
     /// `None` once closed.
     db: RwLock<Option<DB>>,
     memory: Mutex<Memory>,
@@ -67,10 +69,11 @@ impl LogStore {
         files::make_dir(&path)?;
         let db = DB::open(&options::log(), &path).map_err(Error::database(&path))?;
         files::tighten(&path)?;
-        let memory = recover(&db, &path)?;
+        let memory = recover(&db, &path, dir.sealer())?;
         watermark.check(&path, memory.last, memory.vote)?;
         let shared = Arc::new(Shared {
             path,
+            sealer: dir.sealer().clone(),
             db: RwLock::new(Some(db)),
             memory: Mutex::new(memory),
         });
@@ -187,6 +190,10 @@ impl LogStore {
     /// Waits until everything asked for so far is durable, then closes the files. Later requests go unanswered.
     pub fn close(&self) {
         self.writer.stop();
+        // Ends a compaction that runs, rather than wait for it.
+        if let Some(db) = &*self.shared.db.read() {
+            db.cancel_all_background_work(true);
+        }
         self.shared.db.write().take();
     }
 }
@@ -208,7 +215,7 @@ impl Shared {
             .ok_or_else(|| Error::Closed(self.path.clone()))?;
         for item in db.iterator_opt(mode, read) {
             let (key, value) = item.map_err(Error::database(&self.path))?;
-            let entry = record::decode(&self.path, &key, &value)?;
+            let entry = record::decode(&self.sealer, &self.path, &key, &value)?;
             if entry.id.index != next {
                 break;
             }
@@ -235,7 +242,7 @@ impl Shared {
 }
 
 /// Reads everything once: a damaged or missing entry shows at the start, not in the middle of an election.
-fn recover(db: &DB, path: &Path) -> Result<Memory, Error> {
+fn recover(db: &DB, path: &Path, sealer: &Sealer) -> Result<Memory, Error> {
     let get = |key| db.get(key).map_err(Error::database(path));
     let mut memory = Memory {
         vote: get(VOTE)?
@@ -250,12 +257,14 @@ fn recover(db: &DB, path: &Path) -> Result<Memory, Error> {
         ..Memory::default()
     };
     memory.last = memory.purged;
+    let mut as_wanted = true;
     let mut read = ReadOptions::default();
     read.set_iterate_upper_bound(vec![record::ENTRY + 1]);
     let start = record::key(0);
     for item in db.iterator_opt(IteratorMode::From(&start, Direction::Forward), read) {
         let (key, value) = item.map_err(Error::database(path))?;
-        let entry = record::decode(path, &key, &value)?;
+        let entry = record::decode(sealer, path, &key, &value)?;
+        as_wanted = as_wanted && record::is_as_wanted(sealer, &entry, &value);
         if memory
             .purged
             .is_some_and(|purged| entry.id.index <= purged.index)
@@ -270,6 +279,9 @@ fn recover(db: &DB, path: &Path) -> Result<Memory, Error> {
             return Err(Error::damaged(path, found));
         }
         memory.last = Some(entry.id);
+    }
+    if !as_wanted {
+        sealer.unsettle();
     }
     Ok(memory)
 }

@@ -136,6 +136,12 @@ impl SnapshotDir {
         Ok(newest)
     }
 
+    /// Whether there is no other snapshot than one: none that arrives, is built, or is still read in an older's place.
+    pub fn is_alone(dir: &DataDir) -> Result<bool, Error> {
+        let names = files::names(&dir.snapshots())?;
+        Ok(names.len() == 1 && !names[0].starts_with(INCOMING))
+    }
+
     fn open(path: &Path) -> Result<Self, Error> {
         let manifest = files::read(&path.join(MANIFEST))?;
         let manifest = manifest.ok_or_else(|| Error::damaged(path, "no manifest"))?;

@@ -4,21 +4,24 @@
 //! `flush` made durable. A received snapshot becomes the next *generation*: a directory beside the present one, taken
 //! into use by replacing one pointer file, so a crash leaves the old or the new.
 
+pub(crate) mod record;
+pub(crate) mod seal;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use kontiki_state::{Applied, Key, Object, Origin};
+use kontiki_state::{Applied, Object, Origin};
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::fatal;
-use crate::{DataDir, Error, LogId, SnapshotDir, files, options};
+use crate::{DataDir, Error, LogId, Sealer, SnapshotDir, files, options, range};
 
-const OBJECT: u8 = b'o';
 const META: &[u8] = b"m";
 const POINTER: &str = "current";
 
@@ -50,14 +53,17 @@ pub struct StateStore(Arc<Inner>);
 
 struct Inner {
     root: PathBuf,
+    sealer: Sealer,
     open: Mutex<Generation>,
     durable: AtomicU64,
+    /// Held by what goes through many records beside applies; taken before `open`.
+    working: Mutex<()>,
 }
 
 struct Generation {
     name: String,
     /// `None` once closed.
-    db: Option<DB>,
+    db: Option<Arc<DB>>,
     meta: Meta,
 }
 
@@ -91,8 +97,10 @@ impl StateStore {
         let durable = AtomicU64::new(next_index(generation.meta.applied));
         Ok(Self(Arc::new(Inner {
             root,
+            sealer: dir.sealer().clone(),
             open: Mutex::new(generation),
             durable,
+            working: Mutex::new(()),
         })))
     }
 
@@ -104,7 +112,8 @@ impl StateStore {
     /// All objects.
     pub fn objects(&self) -> Result<Vec<Object>, Error> {
         let open = self.0.open.lock();
-        read_objects(self.0.db(&open)?, &self.0.root.join(&open.name))
+        let path = self.0.root.join(&open.name);
+        read_objects(self.0.db(&open)?, &path, &self.0.sealer)
     }
 
     /// Stores what entries did, and where the state stands after them, in one batch.
@@ -112,20 +121,18 @@ impl StateStore {
         let mut batch = WriteBatch::default();
         for one in applied {
             for object in &one.puts {
-                batch.put(object_key(&object.key), object.encode());
+                let key = record::key(&object.key);
+                let value = record::encode(&self.0.sealer, &key, object);
+                batch.put(key, value);
             }
             for key in &one.deletes {
-                batch.delete(object_key(key));
+                batch.delete(record::key(key));
             }
         }
         let mut open = self.0.open.lock();
         let Some(db) = &open.db else { return };
         batch.put(META, encode_meta(&meta));
-        let mut write = WriteOptions::default();
-        write.disable_wal(true);
-        if let Err(error) = db.write_opt(batch, &write) {
-            fatal("writing the state", &self.0.root, &error);
-        }
+        write_without_log(db, batch, &self.0.root);
         open.meta = meta;
     }
 
@@ -144,7 +151,12 @@ impl StateStore {
     /// Flushes and closes. Applies that come later are dropped, as after a crash: the log has them.
     pub fn close(&self) {
         self.flush();
-        self.0.open.lock().db.take();
+        let Some(db) = self.0.open.lock().db.take() else {
+            return;
+        };
+        // Ends a compaction that runs, rather than wait for it.
+        db.cancel_all_background_work(true);
+        let _working = self.0.working.lock();
     }
 
     /// The log is needed from this index on.
@@ -169,6 +181,7 @@ impl StateStore {
 
     /// Takes a verified snapshot into use instead of the present state.
     pub fn install(&self, snapshot: &SnapshotDir) -> Result<(Meta, Vec<Object>), Error> {
+        let _working = self.0.working.lock();
         let mut open = self.0.open.lock();
         let number = open
             .name
@@ -181,7 +194,7 @@ impl StateStore {
         files::remove_dir(&path)?;
         snapshot.copy_to(&path)?;
         let next = Generation::open(&self.0.root, name)?;
-        let objects = read_objects(self.0.db(&next)?, &path)?;
+        let objects = read_objects(self.0.db(&next)?, &path, &self.0.sealer)?;
         files::replace(&self.0.root.join(POINTER), next.name.as_bytes())?;
         let meta = next.meta.clone();
         let old = std::mem::replace(&mut *open, next);
@@ -206,7 +219,7 @@ impl StateStore {
 }
 
 impl Inner {
-    fn db<'a>(&self, open: &'a Generation) -> Result<&'a DB, Error> {
+    fn db<'a>(&self, open: &'a Generation) -> Result<&'a Arc<DB>, Error> {
         open.db
             .as_ref()
             .ok_or_else(|| Error::Closed(self.root.clone()))
@@ -223,19 +236,38 @@ impl Generation {
         };
         Ok(Self {
             name,
-            db: Some(db),
+            db: Some(Arc::new(db)),
             meta,
         })
     }
 }
 
 /// Reads a checkpoint in place, for archives.
-pub(crate) fn read_checkpoint(path: &Path) -> Result<(Meta, Vec<Object>), Error> {
+pub(crate) fn read_checkpoint(
+    path: &Path,
+    sealer: &Sealer,
+) -> Result<(Meta, Vec<Object>, BTreeSet<String>), Error> {
     let db =
         DB::open_for_read_only(&options::state(), path, false).map_err(Error::database(path))?;
     let meta = db.get(META).map_err(Error::database(path))?;
     let meta = meta.ok_or_else(|| Error::damaged(path, "no state in it"))?;
-    Ok((decode_meta(path, &meta)?, read_objects(&db, path)?))
+    let mut sealed = BTreeSet::new();
+    for item in range::read(&db, record::START, record::END) {
+        let (key, value) = item.map_err(Error::database(path))?;
+        if record::sealed_with(&value).is_some() {
+            sealed.insert(record::resource(&key).into_owned());
+        }
+    }
+    let objects = read_objects(&db, path, sealer)?;
+    Ok((decode_meta(path, &meta)?, objects, sealed))
+}
+
+fn write_without_log(db: &DB, batch: WriteBatch, root: &Path) {
+    let mut write = WriteOptions::default();
+    write.disable_wal(true);
+    if let Err(error) = db.write_opt(batch, &write) {
+        fatal("writing the state", root, &error);
+    }
 }
 
 fn open_db(path: &Path) -> Result<DB, Error> {
@@ -245,31 +277,18 @@ fn open_db(path: &Path) -> Result<DB, Error> {
     Ok(db)
 }
 
-fn read_objects(db: &DB, path: &Path) -> Result<Vec<Object>, Error> {
-    let mut read = ReadOptions::default();
-    read.set_verify_checksums(true);
-    read.fill_cache(false);
-    read.set_iterate_lower_bound(vec![OBJECT]);
-    read.set_iterate_upper_bound(vec![OBJECT + 1]);
+fn read_objects(db: &DB, path: &Path, sealer: &Sealer) -> Result<Vec<Object>, Error> {
     let mut objects = Vec::new();
-    for item in db.iterator_opt(IteratorMode::Start, read) {
+    let mut as_wanted = true;
+    for item in range::read(db, record::START, record::END) {
         let (key, value) = item.map_err(Error::database(path))?;
-        let object = Object::decode(&value)
-            .map_err(|error| Error::damaged(path, format!("object: {error}")))?;
-        if *key != *object_key(&object.key) {
-            return Err(Error::damaged(
-                path,
-                format!("{} under another key", object.key),
-            ));
-        }
-        objects.push(object);
+        objects.push(record::decode(sealer, path, &key, &value)?);
+        as_wanted = as_wanted && record::is_as_wanted(sealer, &key, &value);
+    }
+    if !as_wanted {
+        sealer.unsettle();
     }
     Ok(objects)
-}
-
-fn object_key(key: &Key) -> Vec<u8> {
-    let parts = [&key.resource, &key.namespace, &key.name].map(|part| part.as_bytes());
-    [&[OBJECT][..], parts[0], &[0], parts[1], &[0], parts[2]].concat()
 }
 
 fn next_index(applied: Option<LogId>) -> u64 {

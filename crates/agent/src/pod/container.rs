@@ -290,11 +290,10 @@ fn mounts(
             None => mount.sub_path.clone().unwrap_or_default(),
         };
         let root = volumes::source(node, pod, volume);
-        let projected = volume.empty_dir.is_none() && volume.host_path.is_none();
         mounts.push(Mount {
             source: text(&volumes::mount_source(&root, mount, &sub_path)?),
             target: mount.mount_path.clone(),
-            read_only: mount.read_only == Some(true) || projected,
+            read_only: mount.read_only == Some(true) || volumes::is_read_only(volume),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => "rslave",
                 Some("Bidirectional") => "rshared",

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::fields::{Place, field, resource};
-use super::{PodExt as _, empty_dir, total};
+use super::{PodExt as _, claims, empty_dir, total};
 use crate::mirror::resource as ids;
 use crate::node::Node;
 
@@ -63,6 +63,9 @@ fn ensure_one(node: &Node, pod: &Pod, place: &Place, volume: &Volume) -> Result<
     if let Some(host) = &volume.host_path {
         return host_path(&host.path, host.type_.as_deref().unwrap_or(""));
     }
+    if let Some(claim) = claims::name(pod, volume) {
+        return claims::ensure(node, pod, &claim, group);
+    }
     let files = match files_of(node, pod, place, volume)? {
         Some(files) => files,
         None => return Err("this kind of volume is not supported".into()),
@@ -72,9 +75,21 @@ fn ensure_one(node: &Node, pod: &Pod, place: &Place, volume: &Volume) -> Result<
 
 /// Where a volume is on the machine.
 pub fn source(node: &Node, pod: &Pod, volume: &Volume) -> PathBuf {
-    match &volume.host_path {
-        Some(host) => PathBuf::from(&host.path),
-        None => folder(node, pod, &volume.name),
+    if let Some(host) = &volume.host_path {
+        return PathBuf::from(&host.path);
+    }
+    // `ensure` has found it; a claim that lost its volume since gets nothing else in its place.
+    let claimed = claims::name(pod, volume).and_then(|claim| claims::place(node, pod, &claim).ok());
+    claimed.unwrap_or_else(|| folder(node, pod, &volume.name))
+}
+
+/// Whether containers only read a volume: what the agent writes there itself, and claims that say so.
+pub fn is_read_only(volume: &Volume) -> bool {
+    match &volume.persistent_volume_claim {
+        Some(claim) => claim.read_only == Some(true),
+        None => {
+            volume.empty_dir.is_none() && volume.host_path.is_none() && volume.ephemeral.is_none()
+        }
     }
 }
 
@@ -114,12 +129,12 @@ pub fn mount_source(root: &Path, mount: &VolumeMount, sub_path: &str) -> Result<
 }
 
 /// A folder with these permissions, whatever the umask.
-pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::create_dir_all(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-fn host_path(path: &str, kind: &str) -> Result<(), String> {
+pub(super) fn host_path(path: &str, kind: &str) -> Result<(), String> {
     let path = Path::new(path);
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     match kind {

@@ -24,6 +24,8 @@ use crate::{Error, machine};
 const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// Bytes that a tunnel may have under way towards the agent.
+const TUNNEL_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Messages towards the server that wait for the wire.
 const OUTGOING: usize = 32;
 
@@ -152,13 +154,31 @@ impl Link {
         sent.map_err(|_| End::Broken("the server stopped listening".into()))
     }
 
-    /// A client on the same connection, for tunnels.
+    /// A client on the same connection.
     pub fn client(&self) -> NodeServiceClient<Channel> {
         self.client.clone()
     }
 }
 
+/// A client on a connection of its own, for one tunnel.
+pub async fn tunnel_client(
+    config: &AgentConfig,
+    server: &str,
+) -> Result<NodeServiceClient<Channel>, End> {
+    let endpoint = endpoint(config, server)?
+        .initial_stream_window_size(TUNNEL_WINDOW_BYTES)
+        .initial_connection_window_size(TUNNEL_WINDOW_BYTES);
+    let client = NodeServiceClient::new(open(endpoint).await?);
+    Ok(client
+        .max_decoding_message_size(RPC_MESSAGE_BYTES)
+        .max_encoding_message_size(RPC_MESSAGE_BYTES))
+}
+
 async fn connect(config: &AgentConfig, server: &str) -> Result<Channel, End> {
+    open(endpoint(config, server)?).await
+}
+
+fn endpoint(config: &AgentConfig, server: &str) -> Result<Endpoint, End> {
     let tls = &config.tls;
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(&tls.ca_pem))
@@ -167,12 +187,16 @@ async fn connect(config: &AgentConfig, server: &str) -> Result<Channel, End> {
     let endpoint = Endpoint::from_shared(format!("https://{server}"))
         .map_err(|error| End::Broken(format!("{server}: {error}")))?
         .tls_config(tls)
-        .map_err(|error| End::Fatal(Error::Tls(error.to_string())))?
+        .map_err(|error| End::Fatal(Error::Tls(error.to_string())))?;
+    Ok(endpoint
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .keep_alive_while_idle(true);
+        .keep_alive_while_idle(true))
+}
+
+async fn open(endpoint: Endpoint) -> Result<Channel, End> {
     endpoint.connect().await.map_err(|error| {
         // The useful part of a transport error is at its root.
         let mut root: &dyn std::error::Error = &error;

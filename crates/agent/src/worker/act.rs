@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use k8s_openapi::api::core::v1::Container as Spec;
 use kontiki_base::metrics::METRICS;
 use kontiki_network::PodPort;
-use kontiki_runtime::{Container, ContainerSpec, Error as RuntimeError, LogOptions, Run, labels};
+use kontiki_runtime::{
+    Container, ContainerSpec, Error as RuntimeError, LogOptions, Namespace, Run, labels,
+};
 
 use super::Worker;
 use super::instances::Instance as _;
@@ -28,8 +30,10 @@ impl Worker {
             Step::NewSandbox { attempt } => self.new_sandbox(attempt).await,
             Step::Start { name, attempt } => {
                 let pod = std::sync::Arc::clone(&self.pod);
-                match pod.container(&name) {
-                    Some(spec) => self.start(spec, attempt).await,
+                let mut ephemerals = pod.ephemerals().into_iter();
+                let own = pod.container(&name).cloned();
+                match own.or_else(|| ephemerals.find(|spec| spec.name == name)) {
+                    Some(spec) => self.start(&spec, attempt).await,
                     None => Ok(()),
                 }
             }
@@ -157,12 +161,26 @@ impl Worker {
             &image,
         );
         match made {
-            Ok(made) => self.launch(spec, &made).await,
+            Ok(mut made) => {
+                if made.pid == Namespace::Private
+                    && let Some(id) = self.debugged(&spec.name)
+                {
+                    made.pid = Namespace::Of(id);
+                }
+                self.launch(spec, &made).await
+            }
             Err(message) => {
                 self.failed_start(spec, "CreateContainerConfigError", &message);
                 Ok(())
             }
         }
+    }
+
+    /// The running container whose processes a debugging container is to see.
+    fn debugged(&self, name: &str) -> Option<String> {
+        let target = self.pod.debugged_by(name)?;
+        let found = self.instances.newest(target)?;
+        found.run.is_running().then(|| found.id.clone())
     }
 
     async fn launch(&mut self, spec: &Spec, made: &ContainerSpec) -> Result<(), RuntimeError> {

@@ -179,6 +179,16 @@ impl Planner<'_> {
                 self.end(running, message);
             }
         }
+        for spec in self.pod.ephemerals() {
+            // Once, whatever becomes of it.
+            if self
+                .instances
+                .newest(&spec.name)
+                .is_none_or(|found| found.run == Run::Created)
+            {
+                self.start(&spec);
+            }
+        }
         if self.inits_done() {
             let containers: &[Spec] = &self.pod.spec().containers;
             containers.iter().for_each(|spec| self.keep_running(spec));

@@ -53,6 +53,16 @@ pub fn status(view: &View<'_>) -> PodStatus {
         .iter()
         .map(|container| one(view, container, false))
         .collect();
+    let ephemerals: Vec<_> = pod
+        .ephemerals()
+        .iter()
+        .map(|container| ContainerStatus {
+            // Nobody waits for them.
+            ready: false,
+            started: None,
+            ..one(view, container, false)
+        })
+        .collect();
     let phase = phase(view, &inits, &containers);
     let mut status = view.last.clone();
     status.start_time.get_or_insert_with(|| time(view.now_ms));
@@ -78,6 +88,7 @@ pub fn status(view: &View<'_>) -> PodStatus {
     status.observed_generation = pod.metadata.generation;
     status.init_container_statuses = (!inits.is_empty()).then_some(inits);
     status.container_statuses = Some(containers);
+    status.ephemeral_container_statuses = (!ephemerals.is_empty()).then_some(ephemerals);
     status
 }
 

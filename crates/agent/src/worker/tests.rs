@@ -88,6 +88,7 @@ impl Rig {
             events: Recorder::new("n1".into(), clock, Arc::clone(&outbox)),
             outbox,
             pulls: Pulls::default(),
+            sampler: crate::kubelet::Sampler::default(),
             tokens: crate::tokens::Tokens::default(),
             settings: parking_lot::Mutex::new(ClusterSettings::default()),
         });
@@ -273,6 +274,38 @@ async fn a_second_deletion_shortens_the_grace() {
     rig.delete(1);
     rig.pass(2 * SECOND).await;
     assert!(rig.worker.is_finished(), "{:?}", rig.fake.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_debugging_container_runs_once_and_changes_nothing_else() {
+    let mut rig = Rig::new(one_container(json!({}))).await;
+    rig.pass(SECOND).await;
+    rig.pod["spec"]["ephemeralContainers"] = json!([
+        {"name": "shell", "image": "img:1", "stdin": true, "targetContainerName": "main"},
+        {"name": "once", "image": "img:1", "args": ["--once"]},
+    ]);
+    let pod = serde_json::from_value(rig.pod.clone()).unwrap();
+    rig.mailbox.pod(Arc::new(pod));
+    rig.pass(60 * SECOND).await;
+    assert!(rig.fake.running("kontiki_shell").is_some());
+    assert_eq!(rig.count("start kontiki_once"), 1, "it does not run again");
+    let status = rig.status();
+    let told = status.ephemeral_container_statuses.unwrap();
+    let states: Vec<bool> = told
+        .iter()
+        .map(|it| {
+            it.state
+                .as_ref()
+                .is_some_and(|state| state.running.is_some())
+        })
+        .collect();
+    assert_eq!(states, [true, false]);
+    assert!(told.iter().all(|it| !it.ready));
+    assert_eq!(rig.condition("Ready"), "True");
+    assert_eq!(rig.phase(), "Running");
+    rig.delete(1);
+    rig.pass(5 * SECOND).await;
+    assert!(rig.fake.running("kontiki_shell").is_none());
 }
 
 #[tokio::test(start_paused = true)]

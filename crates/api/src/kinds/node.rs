@@ -26,7 +26,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "node",
     short_names: &["no"],
     namespaced: false,
-    subresources: &[Subresource::Status],
+    subresources: &[Subresource::Proxy, Subresource::Status],
     columns: &[
         Column::NAME,
         Column::text("Status", "The status of the node"),

@@ -29,6 +29,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
         validate: validate::validate,
         warnings,
         row,
+        fields,
         ..Hooks::NONE
     },
     ..BuiltIn::of::<PersistentVolume>()
@@ -102,6 +103,14 @@ fn warnings(new: &Value, _: Option<&Value>) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// A node's directories are found by its name, as its pods are.
+fn fields(volume: &Value) -> Vec<(&'static str, String)> {
+    let node = crate::volumes::local_node(volume);
+    node.map(|node| ("spec.nodeName", node.to_owned()))
+        .into_iter()
+        .collect()
 }
 
 fn row(object: &Value, now_unix_ms: u64) -> Vec<Value> {

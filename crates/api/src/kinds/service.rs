@@ -25,7 +25,7 @@ pub static KIND: Kind = Kind::BuiltIn(&BuiltIn {
     singular: "service",
     short_names: &["svc"],
     categories: &["all"],
-    subresources: &[Subresource::Status],
+    subresources: &[Subresource::Proxy, Subresource::Status],
     columns: COLUMNS,
     selectable: &["spec.clusterIP", "spec.type"],
     name_rule: names::label_1035,

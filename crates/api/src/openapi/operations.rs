@@ -24,7 +24,7 @@ const PATCHES: &[&str] = &[
 ];
 
 /// (name, type, description).
-type Parameter = (&'static str, &'static str, &'static str);
+pub(super) type Parameter = (&'static str, &'static str, &'static str);
 
 const WRITE: &[Parameter] = &[
     (
@@ -169,6 +169,17 @@ impl<'a> Operation<'a> {
             answer: Value::Null,
             codes: &[("200", "OK")],
         }
+    }
+
+    /// A connection by `method`, of which the document says no more than that a string comes back.
+    pub(super) fn connect(kind: &'a Kind, method: &str, suffix: &str, takes: &[Parameter]) -> Self {
+        let mut operation = Self::new(kind, "connect", "connect", suffix);
+        let word = group_word(kind);
+        let with_method = format!("{word}{}{}", method[..1].to_uppercase(), &method[1..]);
+        operation.id = operation.id.replacen(&word, &with_method, 1);
+        operation.add(takes);
+        operation.answer = content(&["*/*"], &json!({"type": "string"}));
+        operation
     }
 
     pub(super) fn answers(mut self, definition: &str) -> Self {

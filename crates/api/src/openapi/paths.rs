@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::connect;
 use super::operations::{Body, Operation, parameter};
 use super::schemas::{definition, subresource_definition};
 use crate::kind::{Kind, Subresource};
@@ -44,12 +45,16 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
         paths.insert(format!("{root}/{}", kind.plural()), json!({"get": list}));
     }
     for subresource in kind.subresources() {
+        if subresource.connects() {
+            connect::add(kind, &object, *subresource, paths);
+            continue;
+        }
         let item = subresource_item(kind, &definition, *subresource);
         paths.insert(format!("{object}/{}", subresource.name()), item);
     }
 }
 
-fn common(kind: &Kind, with_name: bool) -> Value {
+pub(super) fn common(kind: &Kind, with_name: bool) -> Value {
     let mut parameters = Vec::new();
     if with_name {
         let mut name = parameter("name", "string", &format!("name of the {}", kind.kind()));

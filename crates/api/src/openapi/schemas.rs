@@ -55,6 +55,10 @@ pub(super) fn subresource_definition(
         | Subresource::Log
         | Subresource::Finalize
         | Subresource::Approval
+        | Subresource::Exec
+        | Subresource::Attach
+        | Subresource::PortForward
+        | Subresource::Proxy
         | Subresource::EphemeralContainers
         | Subresource::Resize => definition.to_owned(),
     }
@@ -114,6 +118,10 @@ impl Components {
                 | Subresource::Log
                 | Subresource::Finalize
                 | Subresource::Approval
+                | Subresource::Exec
+                | Subresource::Attach
+                | Subresource::PortForward
+                | Subresource::Proxy
                 | Subresource::EphemeralContainers
                 | Subresource::Resize => {}
             }

@@ -49,6 +49,9 @@ impl ApiServer {
         self.forget_others(&delegations);
         let looks = delegations.iter().map(|delegation| async move {
             let found = self.look(delegation).await;
+            if found.is_available {
+                let _ = tokio::time::timeout(TIMEOUT, self.describe(delegation)).await;
+            }
             if writes && let Err(why) = self.write_down(delegation, &found).await {
                 tracing::warn!(apiservice = delegation.name, %why, "its condition is not written");
             }
@@ -59,6 +62,8 @@ impl ApiServer {
     fn forget_others(&self, known: &[Delegation]) {
         let mut discovered = self.0.aggregation.discovered.write();
         discovered.retain(|name, _| known.iter().any(|it| it.name == *name));
+        let mut described = self.0.aggregation.described.write();
+        described.retain(|name, _| known.iter().any(|it| it.name == *name));
     }
 
     async fn look(&self, delegation: &Delegation) -> Found {
@@ -96,6 +101,12 @@ impl ApiServer {
     }
 
     async fn resources(&self, delegation: &Delegation, path: &str) -> Result<Value, Error> {
+        let bytes = self.fetch(delegation, path).await?;
+        serde_json::from_slice(&bytes).map_err(|why| Error::Unreachable(why.to_string()))
+    }
+
+    /// What a server answers to a GET of ours.
+    pub(super) async fn fetch(&self, delegation: &Delegation, path: &str) -> Result<Bytes, Error> {
         let body: Body = Full::new(Bytes::new())
             .map_err(|never| match never {})
             .boxed_unsync();
@@ -111,8 +122,7 @@ impl ApiServer {
         if !response.status().is_success() {
             return Err(Error::Code(response.status().as_u16()));
         }
-        let bytes = whole(response.into_body(), limits::EXTENSION_DISCOVERY_BYTES).await?;
-        serde_json::from_slice(&bytes).map_err(|why| Error::Unreachable(why.to_string()))
+        whole(response.into_body(), limits::EXTENSION_DISCOVERY_BYTES).await
     }
 
     async fn write_down(

@@ -1,5 +1,8 @@
 //! Aggregated API servers: what is found out of them and written down.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::outbound::tests::{Extension, Reply};
@@ -88,4 +91,37 @@ async fn the_condition_tells_whether_a_server_answers() {
         "nothing changed, nothing is written"
     );
     assert!(server.delegation("", "v1").is_none());
+}
+
+#[tokio::test]
+async fn documents_are_fetched_when_they_are_others_than_before() {
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&fetched);
+    let extension = Extension::start(&[NAME], move |path, _| match path {
+        "/apis/good.example.com/v1" => Reply::Json(json!({"kind": "APIResourceList"})),
+        "/openapi/v3" => {
+            let url = "/openapi/v3/apis/good.example.com/v1?hash=A";
+            let paths = json!({"apis/good.example.com/v1": {"serverRelativeURL": url}});
+            Reply::Json(json!({"paths": paths}))
+        }
+        path if path.starts_with("/openapi/v3/apis/good.example.com/v1") => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Reply::Json(json!({"openapi": "3.0.0", "paths": {}}))
+        }
+        _ => Reply::Code(404, "nothing"),
+    })
+    .await;
+    let server = extension.server().await;
+    register(&server, &extension, "good.example.com", "hook").await;
+    assert!(server.descriptions().is_empty());
+    for _ in 0..2 {
+        server.look_at_extensions(false).await;
+    }
+    let described = server.descriptions();
+    let [one] = described.as_slice() else {
+        panic!("{described:?}");
+    };
+    assert_eq!((&*one.group, &*one.version), ("good.example.com", "v1"));
+    assert!(one.json.starts_with(b"{\"openapi\""));
+    assert_eq!(fetched.load(Ordering::SeqCst), 1);
 }

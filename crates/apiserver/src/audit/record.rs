@@ -25,6 +25,9 @@ use crate::options::{Target, User};
 /// Says that an object was too large to be recorded (upstream's truncating backend).
 const TRUNCATED: &str = "audit.k8s.io/truncated";
 
+/// Says that the policy wanted an object which is sealed at rest, and is not written beside it in plain.
+const SEALED: &str = "kontiki.io/sealed-at-rest";
+
 /// A handle on a request's record; of a request that is not recorded it does nothing.
 #[derive(Clone, Default)]
 pub struct Trail(Option<Arc<Record>>);
@@ -228,7 +231,7 @@ impl Record {
         let About { verb, target } = about();
         let path = self.received.uri.split('?').next().unwrap_or_default();
         let user = self.received.user.as_ref();
-        let decision = self.auditor.policy.decide(&RequestInfo {
+        let mut decision = self.auditor.policy.decide(&RequestInfo {
             subject: user.map(|user| Subject {
                 name: &user.name,
                 groups: &user.groups,
@@ -237,6 +240,11 @@ impl Record {
             path,
             resource: target.as_ref().map(resource_of),
         });
+        let is_sealed = |target: &Target| self.auditor.sealed.contain(target.kind.resource());
+        if decision.level > Level::Metadata && target.as_ref().is_some_and(is_sealed) {
+            decision.level = Level::Metadata;
+            state.annotations.push((SEALED.into(), "true".into()));
+        }
         state.decision = Some(decision);
         state.object_ref = target.as_ref().map(object_ref);
         state.verb = verb;

@@ -15,7 +15,7 @@ use crate::testing::{NOW_UNIX_MS, collection};
 fn auditor(rules: Value) -> (Auditor, Entries) {
     let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules});
     let policy = Policy::read(policy).unwrap();
-    Auditor::new(policy, ManualClock::at(NOW_UNIX_MS))
+    Auditor::new(policy, ManualClock::at(NOW_UNIX_MS), Resources::default())
 }
 
 fn received() -> Received {
@@ -178,6 +178,30 @@ fn objects_beyond_the_limit_are_left_out_and_told() {
     let events = events(&mut entries);
     assert_eq!(events[1].get("responseObject"), None);
     assert_eq!(events[1]["annotations"]["audit.k8s.io/truncated"], "true");
+}
+
+#[test]
+fn objects_that_are_sealed_at_rest_are_never_recorded() {
+    let (auditor, mut entries) = auditor(json!([{"level": "RequestResponse"}]));
+    let about = About {
+        verb: "create".into(),
+        target: Some(collection("secrets", "a")),
+    };
+    let trail = auditor.begin(received(), &about);
+    trail.sends(&json!({"metadata": {"name": "p"}, "data": {"x": "czNjcmV0"}}));
+    trail.answers(|| Bytes::from_static(b"{\"data\":\"czNjcmV0\"}"));
+    trail.complete(201, None);
+    let events = events(&mut entries);
+    assert!(
+        !json!(events).to_string().contains("czNjcmV0"),
+        "{events:?}"
+    );
+    assert_eq!(events[1]["level"], "Metadata");
+    assert_eq!(events[1]["objectRef"]["name"], "p");
+    assert_eq!(
+        events[1]["annotations"]["kontiki.io/sealed-at-rest"],
+        "true"
+    );
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Address {
     pub port: u16,
     /// The node that the pod runs on, when it is one.
     pub node: Option<Arc<str>>,
+    /// The pod, when it is one.
+    pub pod_uid: Option<Arc<str>>,
 }
 
 /// Both directions of a connection.

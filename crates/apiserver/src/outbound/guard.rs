@@ -25,6 +25,11 @@ pub(super) fn refusal(ip: IpAddr, allow_loopback: bool) -> Option<&'static str> 
     None
 }
 
+/// Whether a proxy never connects to an address: only the replica's own machine reaches it.
+pub(crate) fn is_refused(ip: IpAddr) -> bool {
+    refusal(ip, false).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,6 +57,7 @@ impl ApiServer {
                 ip: address.ip(),
                 port,
                 node: None,
+                pod_uid: None,
             });
         let Some(first) = found.next() else {
             return unreachable(format!("dial tcp: lookup {host}: no such host"));
@@ -85,7 +86,7 @@ impl ApiServer {
             ));
         };
         let port_name = known["name"].as_str().unwrap_or_default();
-        let ready = ready_pods(&snapshot, namespace, name, port_name);
+        let ready = endpoints(&snapshot, namespace, name, port_name);
         if ready.is_empty() {
             return unreachable(format!("no endpoints available for service \"{name}\""));
         }
@@ -100,7 +101,12 @@ enum Resolved {
 }
 
 /// Addresses of all ready endpoints, with the port of that name.
-fn ready_pods(snapshot: &Snapshot, namespace: &str, service: &str, port: &str) -> Vec<Address> {
+pub(crate) fn endpoints(
+    snapshot: &Snapshot,
+    namespace: &str,
+    service: &str,
+    port: &str,
+) -> Vec<Address> {
     let mut ready = Vec::new();
     for object in snapshot.list(SLICES, Some(namespace), None) {
         let Ok(slice) = object.typed::<Value>() else {
@@ -130,5 +136,12 @@ fn address(endpoint: &Value, port: u16) -> Option<Address> {
     }
     let ip: IpAddr = endpoint["addresses"][0].as_str()?.parse().ok()?;
     let node = endpoint["nodeName"].as_str().map(Arc::from);
-    Some(Address { ip, port, node })
+    let pod = &endpoint["targetRef"];
+    let pod_uid = pod["uid"].as_str().filter(|_| pod["kind"] == "Pod");
+    Some(Address {
+        ip,
+        port,
+        node,
+        pod_uid: pod_uid.map(Arc::from),
+    })
 }

@@ -158,6 +158,7 @@ impl Dialer for Redirected {
             ip: self.0.ip(),
             port: self.0.port(),
             node: None,
+            pod_uid: None,
         })
     }
 }

@@ -63,6 +63,19 @@ pub(super) fn config(peer: &Peer) -> Result<ClientConfig, Error> {
     }
 }
 
+/// The configuration for whoever answers, which a proxy does not ask for its name.
+pub(crate) fn to_anyone() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Anyone(Arc::clone(&provider)));
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|why| Error::Unreachable(format!("tls: {why}")))?;
+    let builder = builder.dangerous();
+    Ok(builder
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
 fn verifier(
     pem: &[u8],
     provider: &Arc<CryptoProvider>,

@@ -81,7 +81,7 @@ fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
 }
 
 /// The container that is meant; only a pod with one need not be told.
-fn container_of(pod: &Value, asked: Option<&str>, name: &str) -> Result<String, Status> {
+pub(super) fn container_of(pod: &Value, asked: Option<&str>, name: &str) -> Result<String, Status> {
     let main = names(pod, "containers");
     let (init, ephemeral) = (
         names(pod, "initContainers"),

@@ -207,7 +207,8 @@ async fn events_are_one_store_with_two_views() {
         ..ListOptions::default()
     };
     let page = server.list(&admin(), &collection, &options).await.unwrap();
-    assert_eq!(page.items[0].value()["note"], "hello");
+    let shown = shown_item(&collection.kind, &page.items[0]).unwrap();
+    assert_eq!(shown.value()["note"], "hello");
     let options = ListOptions {
         field_selector: Some("involvedObject.name=p".into()),
         ..ListOptions::default()

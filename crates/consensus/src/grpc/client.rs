@@ -147,13 +147,18 @@ impl Transport for Client {
         &self,
         to: &Peer,
         vote: Bytes,
+        keyring: Bytes,
         snapshot: SnapshotDir,
         limit: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let mut client = self.client(to, Traffic::Bulk);
         let (broken, mut local_error) = tokio::sync::mpsc::channel::<String>(1);
         let manifest = snapshot.manifest().encode().into();
-        let header = Part::Header(proto::SnapshotHeader { vote, manifest });
+        let header = Part::Header(proto::SnapshotHeader {
+            vote,
+            manifest,
+            keyring,
+        });
         let chunks = snapshot.chunks().map_while(move |chunk| match chunk {
             Ok((file, offset, data)) => {
                 let sum = crc32fast::hash(&data);

@@ -177,7 +177,7 @@ impl PeerService for Server {
         });
         let installed = self
             .inbound
-            .install_snapshot(from, header.vote, manifest, chunks.boxed())
+            .install_snapshot(from, header.vote, header.keyring, manifest, chunks.boxed())
             .await;
         let payload = installed.map_err(status)?;
         Ok(Response::new(proto::InstallSnapshotResponse { payload }))

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kontiki_consensus::{
-    Config, Consensus, Lane, Member, PeerTls, ProposeError, ReplicaId, Retention, Timing,
+    Config, Consensus, Lane, Member, PeerTls, ProposeError, ReplicaId, Resources, Retention,
+    Sealing, Timing,
 };
 use kontiki_state::{Header, Key, Op, OpResult, Proposal};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -120,6 +121,15 @@ impl Cluster {
             peer_tls: self.pki.replica(id),
             timing: self.timing,
             retention: self.retention,
+            sealing: self.sealing(id),
+        }
+    }
+
+    /// Everything that these tests write is sealed.
+    pub fn sealing(&self, id: ReplicaId) -> Sealing {
+        Sealing {
+            keyring: self.root.path().join("keys").join(id.to_string()),
+            resources: Resources::exactly(["configmaps"]),
         }
     }
 

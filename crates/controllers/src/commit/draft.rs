@@ -9,7 +9,7 @@ use kontiki_api::admission::{Admission, Objects, Requester};
 use kontiki_api::managed_fields::Writer;
 use kontiki_api::meta::{Meta, metadata_mut};
 use kontiki_api::{Kinds, time};
-use kontiki_state::Snapshot;
+use kontiki_state::{Key, Snapshot};
 use serde_json::{Value, json};
 
 use super::{SUFFIX, Stamp};
@@ -24,21 +24,27 @@ pub struct Drafts {
     pub refused: Vec<String>,
     /// Events about refused creations.
     pub complaints: Vec<EventNote>,
+    /// Whose status tells of the first refusal, and why that was.
+    pub failing: Option<(Key, String)>,
 }
 
 impl Drafts {
     /// Notes that a write was refused, with an event in place of the one about its success.
     pub fn refuse(&mut self, write: Write, why: String) {
         if let Write::Create {
-            announce: Some(note),
+            announce: Some(announce),
             ..
         } = write
         {
+            if announce.in_status {
+                let about = announce.note.about.clone();
+                self.failing.get_or_insert((about, why.clone()));
+            }
             self.complaints.push(EventNote {
                 warning: true,
                 reason: "FailedCreate".to_owned(),
-                message: format!("Error creating: {why}"),
-                ..note
+                message: format!("{}{why}", announce.failure),
+                ..announce.note
             });
         }
         self.refused.push(why);

@@ -45,18 +45,20 @@ impl Work<'_> {
                     None => succeeded += 1,
                 }
             } else if self.failed(&pod) {
-                let verdict = self
-                    .spec
-                    .pod_failure_policy
-                    .as_ref()
-                    .and_then(|policy| failure_policy::judge(policy, &pod));
+                let verdict = self.verdict(&pod);
+                let ignored = verdict == Some(failure_policy::Verdict::Ignore);
+                let fails_index = verdict == Some(failure_policy::Verdict::FailIndex);
+                let ends_job = matches!(verdict, Some(failure_policy::Verdict::FailJob(_)));
+                if !ends_job && !self.is_settled(&pod, ignored, fails_index) {
+                    continue;
+                }
                 match verdict {
                     Some(failure_policy::Verdict::FailJob(why)) => {
                         policy_failure = policy_failure.or(Some(why));
                         failed += 1;
                     }
                     Some(failure_policy::Verdict::Ignore) => {}
-                    Some(failure_policy::Verdict::Count) | None => failed += 1,
+                    Some(_) | None => failed += 1,
                 }
             } else {
                 continue;
@@ -76,6 +78,15 @@ impl Work<'_> {
         } else {
             add(&mut self.status.succeeded, succeeded);
         }
+        if self.limit_per_index().is_some() {
+            self.status.failed_indexes.get_or_insert_default();
+        }
         policy_failure
+    }
+
+    /// What the pod failure policy says of a failed pod.
+    pub fn verdict(&self, pod: &Pod) -> Option<failure_policy::Verdict> {
+        let policy = self.spec.pod_failure_policy.as_ref()?;
+        failure_policy::judge(policy, pod)
     }
 }

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 pub enum Verdict {
     /// End the job, for this reason.
     FailJob(String),
+    /// Its index has failed for good.
+    FailIndex,
     /// Do not count it.
     Ignore,
     /// Count it, as without a policy.
@@ -41,6 +43,7 @@ pub fn judge(policy: &PodFailurePolicy, pod: &Pod) -> Option<Verdict> {
         };
         return Some(match action.as_str() {
             "FailJob" => Verdict::FailJob(why),
+            "FailIndex" => Verdict::FailIndex,
             "Ignore" => Verdict::Ignore,
             _ => Verdict::Count,
         });

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use serde_json::Value;
 
+use super::failure_policy::Verdict;
 use super::indexes::{INDEX, index_of, parse};
+use super::per_index::Failures;
 use super::{FINALIZER, Work};
 use crate::plan::Plan;
 use crate::pods::{controller_ref, deletion_rank, from_template, name_prefix, phase};
@@ -58,7 +60,11 @@ impl Work<'_> {
         let wanted = match self.spec.completions {
             None if succeeded > 0 => n_active.min(self.parallelism()),
             None => self.parallelism(),
-            Some(completions) => (completions - succeeded).min(self.parallelism()).max(0),
+            Some(completions) => {
+                let failed = i32::try_from(self.failed_indexes().len()).unwrap_or(i32::MAX);
+                let open = completions - succeeded - failed;
+                open.min(self.parallelism()).max(0)
+            }
         };
         if n_active > wanted {
             let mut ranked: Vec<&Found<Pod>> = active.iter().collect();
@@ -77,7 +83,11 @@ impl Work<'_> {
         if missing <= 0 {
             return;
         }
-        let pause = self.remaining_backoff_ms();
+        // Indexes that fail by themselves wait by themselves.
+        let pause = match self.limit_per_index() {
+            Some(_) => 0,
+            None => self.remaining_backoff_ms(None),
+        };
         if pause > 0 {
             self.plan.requeue_after_ms(pause);
         } else if self.indexed() {
@@ -92,9 +102,25 @@ impl Work<'_> {
         taken.extend(parse(
             self.status.completed_indexes.as_deref().unwrap_or_default(),
         ));
-        let free = (0..self.spec.completions.unwrap_or(0)).filter(|index| !taken.contains(index));
-        for index in free.take(missing).collect::<Vec<_>>() {
-            self.create_pod(Some(index));
+        taken.extend(self.failed_indexes());
+        let mut missing = missing;
+        for index in 0..self.spec.completions.unwrap_or(0) {
+            if missing == 0 {
+                return;
+            }
+            if taken.contains(&index) {
+                continue;
+            }
+            missing -= 1;
+            let pause = match self.limit_per_index() {
+                Some(_) => self.remaining_backoff_ms(Some(index)),
+                None => 0,
+            };
+            if pause > 0 {
+                self.plan.requeue_after_ms(pause);
+            } else {
+                self.create_pod(Some(index));
+            }
         }
     }
 
@@ -111,6 +137,9 @@ impl Work<'_> {
             .push(FINALIZER.into());
         if let Some(index) = index {
             let text = index.to_string();
+            if self.limit_per_index().is_some() {
+                self.failures(index).note(&mut pod);
+            }
             pod.metadata
                 .annotations
                 .get_or_insert_default()
@@ -128,12 +157,17 @@ impl Work<'_> {
                 }
             }
         }
-        self.plan
-            .create_announced(&pod, &self.job, "SuccessfulCreate", "Created pod: ");
+        self.plan.create_announced(&pod, &self.job);
     }
 
-    /// Pause after the failures since the last success: 10 s, 20 s, ... up to 10 min after the last failure.
-    fn remaining_backoff_ms(&self) -> u64 {
+    fn failures(&self, index: i32) -> Failures {
+        let ignores = |pod: &Pod| self.verdict(pod) == Some(Verdict::Ignore);
+        self.failures_of(index, &ignores)
+    }
+
+    /// Pause after the failures since the last success, of one index or of all: 10 s, 20 s, ... up to 10 min after the
+    /// last failure.
+    fn remaining_backoff_ms(&self, index: Option<i32>) -> u64 {
         let finished_ms = |pod: &Pod| {
             let statuses = pod
                 .status
@@ -153,7 +187,10 @@ impl Work<'_> {
             ends.max().or(deleted).unwrap_or(self.view.now_ms)
         };
         let ended = |wanted: &'static str| {
-            let pods = self.pods.iter().filter(move |pod| phase(pod) == wanted);
+            let concerned = move |pod: &&Found<Pod>| {
+                phase(pod) == wanted && (index.is_none() || index_of(pod) == index)
+            };
+            let pods = self.pods.iter().filter(concerned);
             pods.map(move |pod| finished_ms(pod)).collect::<Vec<_>>()
         };
         let last_success = ended("Succeeded").into_iter().max().unwrap_or(0);
@@ -164,7 +201,11 @@ impl Work<'_> {
         let Some(last) = failures.iter().max() else {
             return 0;
         };
-        let doubled = BACKOFF_FIRST_MS << (failures.len() - 1).min(10);
+        let n_failures = match index {
+            Some(index) => self.failures(index).counted() as usize,
+            None => failures.len(),
+        };
+        let doubled = BACKOFF_FIRST_MS << n_failures.saturating_sub(1).min(10);
         (last + doubled.min(BACKOFF_CAP_MS)).saturating_sub(self.view.now_ms)
     }
 }

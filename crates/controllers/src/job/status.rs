@@ -4,7 +4,8 @@
 use k8s_openapi::api::batch::v1::{JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::Work;
+use super::indexes::parse;
+use super::{Work, success_policy};
 use crate::view::{Found, ms_of};
 
 /// Why a job ends.
@@ -70,6 +71,17 @@ impl Work<'_> {
         if let Some(why) = policy_failure {
             return failure("PodFailurePolicy", &why);
         }
+        let failed = i32::try_from(self.failed_indexes().len()).unwrap_or(i32::MAX);
+        if self
+            .spec
+            .max_failed_indexes
+            .is_some_and(|most| failed > most)
+        {
+            return failure(
+                "MaxFailedIndexesExceeded",
+                "Job has exceeded the specified maximal number of failed indexes",
+            );
+        }
         if self.past_backoff_limit() {
             return failure(
                 "BackoffLimitExceeded",
@@ -81,6 +93,18 @@ impl Work<'_> {
             return failure("DeadlineExceeded", message);
         }
         let succeeded = self.status.succeeded.unwrap_or(0);
+        let completed = parse(self.status.completed_indexes.as_deref().unwrap_or_default());
+        let policy = self.spec.success_policy.as_ref().filter(|_| self.indexed());
+        if let Some(why) = policy.and_then(|policy| success_policy::met(policy, &completed)) {
+            return Some(Ending {
+                success: true,
+                reason: "SuccessPolicy".into(),
+                message: why,
+            });
+        }
+        if failed > 0 && succeeded + failed >= self.spec.completions.unwrap_or(0) {
+            return failure("FailedIndexes", "Job has failed indexes");
+        }
         let complete = match self.spec.completions {
             None => succeeded > 0 && self.active().is_empty(),
             Some(completions) => succeeded >= completions,

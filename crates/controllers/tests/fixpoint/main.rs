@@ -5,7 +5,11 @@
 mod certificates;
 mod custom;
 mod disruption;
+mod jobs;
 mod owners;
+mod sieve;
+mod volumes;
+mod workloads;
 mod world;
 
 use kontiki_controllers::Propagation;

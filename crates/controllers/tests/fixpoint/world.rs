@@ -27,6 +27,12 @@ pub struct World {
     /// Pods are made ready by the fake kubelet.
     pub kubelet: bool,
     pub n_steps: usize,
+    /// Controllers' writes until the manager dies once, in the midst of a plan.
+    pub dies_after: Option<usize>,
+    /// The controllers that run, by name, if not all.
+    pub only: Option<&'static [&'static str]>,
+    /// Views of the past, if they are kept: a controller may be shown them again.
+    pub past: Option<Vec<Snapshot>>,
 }
 
 impl World {
@@ -42,6 +48,9 @@ impl World {
             check: None,
             kubelet: true,
             n_steps: 0,
+            dies_after: None,
+            only: None,
+            past: None,
         };
         world.settle();
         world
@@ -180,7 +189,9 @@ impl World {
 
     fn keys(&self, view: &View<'_>) -> BTreeSet<(usize, WorkKey)> {
         let mut keys = BTreeSet::new();
-        for (idx, controller) in CONTROLLERS.iter().enumerate() {
+        let runs = |name| self.only.is_none_or(|only| only.contains(&name));
+        let controllers = CONTROLLERS.iter().enumerate();
+        for (idx, controller) in controllers.filter(|(_, it)| runs(it.name())) {
             keys.extend(controller.initial().into_iter().map(|key| (idx, key)));
             for watch in controller.watches() {
                 for object in view.snapshot.objects() {
@@ -197,12 +208,25 @@ impl World {
     pub fn step(&mut self) -> bool {
         let before = self.state.snapshot().revision();
         let snapshot = self.state.snapshot();
+        if let Some(past) = &mut self.past {
+            past.push(snapshot.clone());
+        }
+        let mortal = self.dies_after.is_some();
+        self.reconcile_by(&snapshot);
+        let died = mortal && self.dies_after.is_none();
+        self.run_pods();
+        self.n_steps += 1;
+        died || self.state.snapshot().revision() != before
+    }
+
+    /// All controllers act on a view of now or of the past.
+    pub fn reconcile_by(&mut self, snapshot: &Snapshot) {
         let heartbeats = self.heartbeats.clone();
         let settings = self.settings.clone();
-        self.kinds = defined(&self.kinds, &snapshot);
+        self.kinds = defined(&self.kinds, snapshot);
         let kinds = self.kinds.clone();
         let view = View {
-            snapshot: &snapshot,
+            snapshot,
             now_ms: self.now_ms,
             heartbeats: &|node: &str| heartbeats.get(node).copied(),
             leader_since_ms: 0,
@@ -214,11 +238,27 @@ impl World {
             plans.push((idx, CONTROLLERS[idx].reconcile(&view, &key).unwrap()));
         }
         for (idx, plan) in plans {
-            self.commit_as(CONTROLLERS[idx].field_manager(), plan.writes, plan.atomic);
+            let Some(writes) = self.before_death(plan.writes, plan.atomic) else {
+                self.dies_after = None;
+                return;
+            };
+            self.commit_as(CONTROLLERS[idx].field_manager(), writes, plan.atomic);
         }
-        self.run_pods();
-        self.n_steps += 1;
-        self.state.snapshot().revision() != before
+    }
+
+    /// What of a plan is written before the manager dies; nothing any more when it has.
+    fn before_death(&mut self, mut writes: Vec<Write>, atomic: bool) -> Option<Vec<Write>> {
+        let Some(left) = self.dies_after else {
+            return Some(writes);
+        };
+        if left == 0 {
+            return None;
+        }
+        if !atomic {
+            writes.truncate(left);
+        }
+        self.dies_after = Some(left - writes.len().min(left));
+        Some(writes)
     }
 
     /// Runs until nothing changes.
@@ -260,7 +300,7 @@ impl World {
                     continue;
                 }
             } else if phase != "Running" && phase != "Succeeded" && phase != "Failed" {
-                pod["spec"]["nodeName"] = json!("n1");
+                pod["spec"]["nodeName"] = pinned(&pod).unwrap_or_else(|| json!("n1"));
                 pod["status"] = json!({
                     "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
                     "conditions": [{"type": "Ready", "status": "True",
@@ -300,6 +340,14 @@ impl World {
             });
         }
     }
+}
+
+/// The node that a daemon's pod asks for.
+fn pinned(pod: &Value) -> Option<Value> {
+    let terms = pod.pointer(
+        "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms",
+    )?;
+    terms.pointer("/0/matchFields/0/values/0").cloned()
 }
 
 pub fn template(app: &str, image: &str) -> Value {

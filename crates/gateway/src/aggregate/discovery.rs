@@ -1,8 +1,10 @@
 //! Discovery of what other servers serve, beside our own: their groups, and their resources as they were last told. One
 //! that is dead stays in it, marked as stale.
 
+use std::sync::Arc;
+
 use kontiki_apiserver::ApiServer;
-use kontiki_apiserver::aggregation::Delegation;
+use kontiki_apiserver::aggregation::{Delegation, Description};
 use serde_json::{Value, json};
 
 /// The groups that only other servers serve, in order, each with its versions.
@@ -41,6 +43,13 @@ pub fn group(api: &ApiServer, path: &str) -> Option<Value> {
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();
     Some(document)
+}
+
+/// The OpenAPI document of a path, when it is that of a version that another server serves.
+pub fn description(api: &ApiServer, path: &str) -> Option<Arc<Description>> {
+    let (group, version) = path.strip_prefix("/openapi/v3/apis/")?.split_once('/')?;
+    let mut all = api.descriptions().into_iter();
+    all.find(|it| it.group == group && it.version == version.trim_end_matches('/'))
 }
 
 /// Adds them to `/apis`.

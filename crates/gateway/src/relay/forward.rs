@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use http::header::{EXPECT, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -45,6 +45,9 @@ pub async fn pass_on(
         answered.map_err(|error| broken_off(&error))?
     };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // The replica's connection serves one request and says that it closes; the client's is about to be upgraded.
+        let headers = answer.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         upgrade::join(upgraded, hyper::upgrade::on(&mut answer));
     } else {
         upgrade::strip(answer.headers_mut());

@@ -116,6 +116,7 @@ impl Dialer for Redirected {
             ip: self.0.ip(),
             port: self.0.port(),
             node: None,
+            pod_uid: None,
         })
     }
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use kontiki_consensus::Member;
 use kontiki_consensus::offline::{self, Keys};
+use kontiki_consensus::{KEYRING, Member};
 use kontiki_proto::cluster::SaveSnapshotRequest;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::output::Steps;
-use crate::server::{Identity, STORE};
+use crate::server::{Identity, PKI, STORE};
 use crate::{client, files, join, kubeconfig, output};
 
 /// Save, restore and inspect snapshots.
@@ -179,9 +179,6 @@ fn restore(file: &Path, to: &Path, advertise_peer: String, advertise: String) ->
     Ok(())
 }
 
-/// Folder of keys in a data directory.
-const PKI: &str = "pki";
-
 /// Refuses a directory that holds anything; whether it is still to be made.
 fn check_empty(dir: &Path) -> Result<bool> {
     match std::fs::read_dir(dir) {
@@ -224,7 +221,7 @@ fn save_keys(dir: &Path, keys: &Keys) -> Result<()> {
     files::create_private_dir(dir)?;
     for (name, content) in keys {
         // A name is a path: a forged snapshot writes nowhere else.
-        if !join::SERVER_FILES.contains(&name.as_str()) {
+        if name != KEYRING && !join::SERVER_FILES.contains(&name.as_str()) {
             bail!("it holds a key {name:?} that no replica has");
         }
         files::write_private(&dir.join(name), content.as_bytes())?;

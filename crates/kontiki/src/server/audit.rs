@@ -40,7 +40,7 @@ impl AuditLog {
             max_age_days: config.audit_log_max_age,
         };
         let log = LogFile::open(path, rotation, clock.clone())?;
-        let (auditor, entries) = Auditor::new(policy, clock);
+        let (auditor, entries) = Auditor::new(policy, clock, config.sealed_resources()?);
         let (stop, stopping) = oneshot::channel();
         let writer = spawn(TaskKind::Housekeeping, write(entries, log, stopping));
         Ok(Some(Self {

@@ -4,8 +4,9 @@
 //! with a small executor, and the thread ends with it.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use nix::errno::Errno;
@@ -14,6 +15,7 @@ use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::{kernel, links, programs, unless};
@@ -21,6 +23,9 @@ use crate::Result;
 
 /// The pod's name for its link.
 const POD_LINK: &str = "eth0";
+
+/// Longest wait for a connection to a port within a pod; on loopback an answer is at once.
+const DIAL: Duration = Duration::from_secs(10);
 
 /// What a pod's namespace is to get.
 #[derive(Debug, Clone)]
@@ -115,6 +120,36 @@ async fn up(handle: &Handle, name: &str) -> Result<u32> {
     Ok(links::index_of(handle, name).await?.unwrap_or(0))
 }
 
+/// Connects to a port on the loopback interface of the pod of a process: IPv4 first, as upstream.
+pub async fn dial(pid: u32, port: u16) -> Result<TcpStream> {
+    let stream = on_thread(move || {
+        enter(pid)?;
+        let at = |address: &SocketAddr| std::net::TcpStream::connect_timeout(address, DIAL);
+        let (v4, v6) = (
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        );
+        at(&v4).or_else(|first| {
+            at(&v6).map_err(|_| kernel(format!("dial tcp4 {v4}: connect"), &first))
+        })
+    })
+    .await?;
+    let failed = |error: std::io::Error| kernel("a connection within a pod", &error);
+    stream.set_nonblocking(true).map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    TcpStream::from_std(stream).map_err(failed)
+}
+
+/// Moves the thread into the network namespace of a process; gives the one that it came from.
+fn enter(pid: u32) -> Result<File> {
+    let failed = |error: std::io::Error| kernel(format!("network of process {pid}"), &error);
+    let host = File::open("/proc/thread-self/ns/net").map_err(failed)?;
+    let namespace = File::open(format!("/proc/{pid}/ns/net")).map_err(failed)?;
+    setns(&namespace, CloneFlags::CLONE_NEWNET)
+        .map_err(|error| kernel(format!("enter the network of process {pid}"), &error))?;
+    Ok(host)
+}
+
 /// Runs `work` on a thread within the network namespace of a process, with the host's namespace at hand.
 async fn within<T, W, F>(pid: u32, work: W) -> Result<T>
 where
@@ -122,19 +157,23 @@ where
     W: FnOnce(Handle, File) -> F + Send + 'static,
     F: Future<Output = Result<T>>,
 {
-    let (sender, receiver) = oneshot::channel();
-    let body = move || -> Result<T> {
+    on_thread(move || {
         let failed = |error: std::io::Error| kernel(format!("network of process {pid}"), &error);
-        let host = File::open("/proc/thread-self/ns/net").map_err(failed)?;
-        let namespace = File::open(format!("/proc/{pid}/ns/net")).map_err(failed)?;
-        setns(&namespace, CloneFlags::CLONE_NEWNET)
-            .map_err(|error| kernel(format!("enter the network of process {pid}"), &error))?;
+        let host = enter(pid)?;
         let executor = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
             .map_err(failed)?;
         executor.block_on(async move { work(super::connect()?, host).await })
-    };
+    })
+    .await
+}
+
+/// Runs `body` on a thread that ends with it.
+async fn on_thread<T: Send + 'static>(
+    body: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
     std::thread::Builder::new()
         .name("pod-network".into())
         .spawn(move || {

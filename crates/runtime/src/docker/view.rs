@@ -1,11 +1,12 @@
 //! From Docker's answers to our types.
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, EventMessage, ImageInspect, SystemInfo,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerStatsResponse, EventMessage,
+    ImageInspect, SystemInfo,
 };
 
 use crate::labels;
-use crate::types::{Container, Event, EventKind, Image, Info, Run};
+use crate::types::{Container, Event, EventKind, Image, Info, Run, Stats};
 
 /// An inspected container.
 pub fn container(found: ContainerInspectResponse) -> Container {
@@ -97,6 +98,23 @@ pub fn event(message: EventMessage) -> Option<Event> {
 fn unix_ms(text: Option<&str>) -> u64 {
     let parsed = text.and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
     parsed.map_or(0, |time| time.timestamp_millis().max(0) as u64)
+}
+
+/// What a container uses, by either version of control groups.
+pub fn stats(answer: &ContainerStatsResponse) -> Stats {
+    let cpu = answer
+        .cpu_stats
+        .as_ref()
+        .and_then(|cpu| cpu.cpu_usage.as_ref());
+    let memory = answer.memory_stats.as_ref();
+    let memory_bytes = memory.and_then(|memory| memory.usage).unwrap_or(0);
+    let counter = |name: &str| memory.and_then(|memory| memory.stats.as_ref()?.get(name).copied());
+    let inactive = counter("inactive_file").or_else(|| counter("total_inactive_file"));
+    Stats {
+        cpu_ns: cpu.and_then(|cpu| cpu.total_usage).unwrap_or(0),
+        memory_bytes,
+        working_set_bytes: memory_bytes.saturating_sub(inactive.unwrap_or(0)),
+    }
 }
 
 #[cfg(test)]

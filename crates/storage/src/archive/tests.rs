@@ -8,7 +8,10 @@ use super::*;
 use crate::state::tests::{apply, create, dir};
 
 fn sample(root: &Path) -> (PathBuf, u64) {
-    let dir = dir(&root.join("source"));
+    sample_of(root, dir(&root.join("source")), keys())
+}
+
+fn sample_of(root: &Path, dir: DataDir, keys: Keys) -> (PathBuf, u64) {
     let (mut state, store) = (State::new(), StateStore::open(&dir).unwrap());
     for index in 1..=5 {
         apply(
@@ -19,7 +22,7 @@ fn sample(root: &Path) -> (PathBuf, u64) {
         );
     }
     let snapshot = SnapshotDir::build(&dir, &store, "archive").unwrap();
-    let bytes: Vec<u8> = pieces(&snapshot, "old", 77, keys())
+    let bytes: Vec<u8> = pieces(&snapshot, "old", 77, keys)
         .flat_map(|piece| piece.unwrap())
         .collect();
     let path = root.join("archive");
@@ -115,4 +118,28 @@ fn a_flipped_bit_and_every_cut_are_refused() {
     }
     std::fs::write(&bad_path, [&good[..], b"x"].concat()).unwrap();
     assert!(status(&bad_path).is_err(), "trailing bytes");
+}
+
+#[test]
+fn a_sealed_archive_brings_its_keys_and_is_restored_sealed() {
+    let temp = tempfile::tempdir().unwrap();
+    let sealer = Sealer::in_memory(Resources::exactly(["configmaps"]));
+    let source = dir(&temp.path().join("source")).sealed_by(sealer.clone());
+    let keys = Keys::from([(KEYRING.to_owned(), sealer.export())]);
+    let (path, _) = sample_of(temp.path(), source, keys);
+    let root = temp.path().join("restored");
+    restore(&path, &root, &target(), |_| Bytes::new()).unwrap();
+    let (dir, _) = DataDir::existing(&root).unwrap();
+    let error = StateStore::open(&dir).unwrap().objects().unwrap_err();
+    let key = sealer.keys()[0].id.to_string();
+    assert!(error.to_string().contains(&key), "{error}");
+    let store = StateStore::open(&dir.sealed_by(sealer)).unwrap();
+    assert_eq!(store.objects().unwrap().len(), 5);
+
+    let dir = crate::state::tests::dir(&temp.path().join("2"));
+    let sealer = Sealer::in_memory(Resources::exactly(["configmaps"]));
+    let (path, _) = sample_of(temp.path(), dir.sealed_by(sealer), Keys::new());
+    let root = temp.path().join("without");
+    let error = restore(&path, &root, &target(), |_| Bytes::new()).unwrap_err();
+    assert!(matches!(error, Error::KeyMissing { .. }), "{error}");
 }

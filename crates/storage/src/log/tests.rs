@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use bytes::Bytes;
 
 use super::*;
-use crate::Identity;
+use crate::{Identity, Resources, Sealing};
 
 fn dir(root: &Path) -> DataDir {
     DataDir::open(
@@ -172,7 +172,7 @@ fn a_lost_vote_a_hole_and_damage_are_refused() {
     refused("vote of term 9");
     edit(&|db| db.put(VOTE, record::encode_meta(&vote)).unwrap());
     LogStore::open(&dir).unwrap().close();
-    let good = record::encode(&entries(1, 4..5)[0]);
+    let good = record::encode(&Sealer::off(), &entries(1, 4..5)[0]);
     edit(&|db| db.delete(record::key(4)).unwrap());
     refused("follows");
     edit(&|db| {
@@ -184,4 +184,109 @@ fn a_lost_vote_a_hole_and_damage_are_refused() {
     edit(&|db| db.put(record::key(4), &good).unwrap());
     std::fs::remove_file(dir.watermark()).unwrap();
     refused("missing beside a log");
+}
+
+fn sealed(root: &Path, resources: Resources) -> DataDir {
+    let keyring = root.join("keys").join("ring");
+    let sealer = Sealer::open(&Sealing { keyring, resources }).unwrap();
+    sealer.save().unwrap();
+    dir(root).sealed_by(sealer)
+}
+
+/// Whether bytes are in any file of a folder.
+fn holds(folder: &Path, bytes: &[u8]) -> bool {
+    let files = std::fs::read_dir(folder).unwrap();
+    files
+        .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+        .any(|content| memchr::memmem::find(&content, bytes).is_some())
+}
+
+fn mixed(range: Range<u64>) -> Vec<Entry> {
+    let entry = |index: u64| Entry {
+        id: LogId { term: 1, index },
+        payload: match index % 2 {
+            0 => Bytes::from(format!("canary {index} \x07secrets")),
+            _ => Bytes::from(format!("open {index}")),
+        },
+    };
+    range.map(entry).collect()
+}
+
+fn reseal_all(log: &LogStore) {
+    let mut from = Some(0);
+    while let Some(index) = from {
+        from = log.reseal(index).unwrap();
+    }
+}
+
+#[test]
+fn entries_with_sealed_resources_are_sealed_and_are_rewritten_under_a_new_key() {
+    let temp = tempfile::tempdir().unwrap();
+    let plain = dir(&temp.path().join("1"));
+    let log = LogStore::open(&plain).unwrap();
+    wait(|done| log.append(mixed(0..10), done));
+    log.close();
+    assert!(holds(&plain.log(), b"canary 4"), "as older builds wrote it");
+    drop(log);
+
+    let dir = sealed(&temp.path().join("1"), Resources::default());
+    let (sealer, log) = (dir.sealer().clone(), LogStore::open(&dir).unwrap());
+    wait(|done| log.append(mixed(10..20), done));
+    let tally = log.tally().unwrap();
+    assert_eq!(tally.sealed, [(sealer.keys()[0].id, 5)].into());
+    reseal_all(&log);
+    log.compact_entries().unwrap();
+    assert_eq!(
+        log.tally().unwrap().sealed,
+        [(sealer.keys()[0].id, 10)].into()
+    );
+    assert!(!holds(&dir.log(), b"canary"), "nothing is left of it");
+    assert!(holds(&dir.log(), b"open 1"), "the rest is as it was");
+
+    sealer.rotate(1).unwrap();
+    wait(|done| log.append(mixed(20..22), done));
+    reseal_all(&log);
+    assert_eq!(
+        log.tally().unwrap().sealed,
+        [(sealer.keys()[0].id, 11)].into()
+    );
+    assert!(sealer.settle(sealer.epoch()).unwrap());
+    assert_eq!(log.entries(0..99, usize::MAX).unwrap(), mixed(0..22));
+    log.close();
+    drop(log);
+    let dir = sealed(&temp.path().join("1"), Resources::default());
+    let log = LogStore::open(&dir).unwrap();
+    assert!(dir.sealer().is_settled());
+    assert_eq!(log.entries(0..99, usize::MAX).unwrap(), mixed(0..22));
+    log.close();
+    drop(log);
+
+    let off = sealed(&temp.path().join("1"), Resources::NONE);
+    let log = LogStore::open(&off).unwrap();
+    assert!(!off.sealer().is_settled());
+    reseal_all(&log);
+    assert!(log.tally().unwrap().sealed.is_empty());
+    assert_eq!(log.entries(0..99, usize::MAX).unwrap(), mixed(0..22));
+}
+
+#[test]
+fn a_log_whose_key_is_missing_is_refused_by_its_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = sealed(temp.path(), Resources::default());
+    let log = LogStore::open(&dir).unwrap();
+    wait(|done| log.append(mixed(0..1), done));
+    log.close();
+    drop(log);
+    let keyring = temp.path().join("keys").join("ring");
+    std::fs::remove_file(&keyring).unwrap();
+    let resources = Resources::default();
+    let fresh = Sealer::open(&Sealing {
+        keyring: keyring.clone(),
+        resources,
+    })
+    .unwrap();
+    let error = LogStore::open(&dir.clone().sealed_by(fresh)).err().unwrap();
+    let missing = dir.sealer().keys()[0].id.to_string();
+    assert!(error.to_string().contains(&missing), "{error}");
+    assert!(!keyring.exists(), "no new keys hide what is missing");
 }

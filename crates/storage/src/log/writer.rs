@@ -11,10 +11,11 @@ use kontiki_base::metrics::METRICS;
 use parking_lot::Mutex;
 use rocksdb::{WriteBatch, WriteOptions};
 
+use super::seal::Resealed;
 use super::watermark::Watermark;
 use super::{COMMITTED, Done, PURGED, Shared, VOTE, record};
 use crate::error::fatal;
-use crate::{Entry, Error, LogId, Vote};
+use crate::{Entry, Error, LogId, Sealer, Vote};
 
 /// A batch stops taking requests at this size.
 const BATCH_BYTES: usize = 8 << 20;
@@ -28,6 +29,8 @@ pub(super) enum Request {
     Committed(Option<LogId>),
     Truncate(Option<LogId>, Done),
     Purge(LogId, Done),
+    /// Rewrites entries from an index on whose sealing is not as wanted.
+    Reseal(u64, Resealed),
     Stop,
 }
 
@@ -145,7 +148,11 @@ impl Worker {
                         self.commit(std::mem::take(&mut group));
                         self.truncate(after, done);
                     }
-                    other => group.add(other),
+                    Request::Reseal(from, resealed) => {
+                        self.commit(std::mem::take(&mut group));
+                        let _ = resealed.send(self.reseal(from));
+                    }
+                    other => group.add(&self.shared.sealer, other),
                 }
                 if group.bytes < BATCH_BYTES {
                     next = inbox.try_recv().ok();
@@ -201,6 +208,15 @@ impl Worker {
         done();
     }
 
+    /// A bounded part of the log; between what is appended and truncated, so that no entry comes back.
+    fn reseal(&self, from: u64) -> Result<Option<u64>, Error> {
+        let (batch, next) = self.shared.stale(from)?;
+        if !batch.is_empty() {
+            self.write(batch, true);
+        }
+        Ok(next)
+    }
+
     fn write(&self, batch: WriteBatch, sync: bool) {
         let mut write = WriteOptions::default();
         write.set_sync(sync);
@@ -237,11 +253,11 @@ impl Group {
         self.batch.is_empty() && self.done.is_empty()
     }
 
-    fn add(&mut self, request: Request) {
+    fn add(&mut self, sealer: &Sealer, request: Request) {
         match request {
             Request::Append(entries, done) => {
                 for entry in &entries {
-                    let value = record::encode(entry);
+                    let value = record::encode(sealer, entry);
                     self.bytes += value.len();
                     self.batch.put(record::key(entry.id.index), value);
                     self.last = Some(entry.id);
@@ -266,7 +282,7 @@ impl Group {
                 self.last = self.last.max(Some(upto));
                 self.done.push(done);
             }
-            Request::Truncate(..) | Request::Stop => {}
+            Request::Truncate(..) | Request::Reseal(..) | Request::Stop => {}
         }
     }
 }

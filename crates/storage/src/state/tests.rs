@@ -1,6 +1,6 @@
 //! The state over restarts and its replacement by a snapshot; `apply`, `create` and `dir` serve the other modules too.
 
-use kontiki_state::{Command, Header, Op, Precondition, Proposal, State};
+use kontiki_state::{Command, Header, Key, Op, Precondition, Proposal, State};
 
 use super::*;
 use crate::Identity;

@@ -57,6 +57,7 @@ async fn an_upgraded_stream_carries_bytes_and_half_closes() {
     let mut answer = sender.send_request(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(answer.headers()[UPGRADE], "SPDY/3.1");
+    assert_eq!(answer.headers()[CONNECTION], "Upgrade");
     let mut io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
     let mut welcome = [0; 8];
     io.read_exact(&mut welcome).await.unwrap();
