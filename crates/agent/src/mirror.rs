@@ -132,7 +132,7 @@ impl Mirror {
     /// Volumes that were told to be gone since this was asked last.
     pub fn take_gone(&self) -> Vec<PersistentVolume> {
         let texts = std::mem::take(&mut *self.gone.lock());
-        texts.iter().filter_map(|json| parse(json)).collect()
+        texts.iter().filter_map(parse).collect()
     }
 
     /// One object, parsed.

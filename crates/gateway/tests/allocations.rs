@@ -31,18 +31,20 @@ fn read(runtime: &Runtime, router: &Router, name: &str) -> (u64, AllocationInfo)
             .header("authorization", format!("Bearer {ADMIN_TOKEN}"))
             .header("accept", "application/json")
             .body(Body::empty())
-            .unwrap()
+            .expect("a request of constants")
     };
     let answered = |request: Request<Body>| async {
-        let response = router.clone().oneshot(request).await.unwrap();
+        let response = router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router always answers");
         assert_eq!(response.status(), 200);
         let mut body = response.into_body();
         let mut n_bytes = 0;
         while let Some(frame) = body.frame().await {
-            n_bytes += frame
-                .unwrap()
-                .data_ref()
-                .map_or(0, |data| data.len() as u64);
+            let frame = frame.expect("a body from memory");
+            n_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         n_bytes
     };

@@ -19,10 +19,11 @@ fn indexed(completions: i32, more: Value) -> Value {
 /// Ends the running pod of an index.
 fn end(world: &mut World, index: i32, phase: &str) {
     let at = "batch.kubernetes.io/job-completion-index";
+    let index = index.to_string();
     let ended = kontiki_api::time::rfc3339(world.now_ms);
     for pod in world.list("pods", "default") {
         let running = pod["status"]["phase"] == "Running";
-        if running && pod["metadata"]["annotations"][at] == index.to_string() {
+        if running && pod["metadata"]["annotations"][at] == *index {
             let name = pod["metadata"]["name"].as_str().unwrap();
             world.edit("pods", "default", name, |pod| {
                 pod["status"]["phase"] = json!(phase);
