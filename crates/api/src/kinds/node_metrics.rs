@@ -22,6 +22,7 @@ pub struct NodeMetrics {
     /// The node's name and labels.
     pub metadata: ObjectMeta,
     /// The end of the time that was looked at.
+    #[schemars(with = "Time")]
     pub timestamp: Option<Time>,
     /// How long that was.
     pub window: String,

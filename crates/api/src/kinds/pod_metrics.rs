@@ -21,6 +21,7 @@ pub struct PodMetrics {
     /// The pod's name and labels.
     pub metadata: ObjectMeta,
     /// The end of the time that was looked at.
+    #[schemars(with = "Time")]
     pub timestamp: Option<Time>,
     /// How long that was.
     pub window: String,

@@ -219,6 +219,8 @@ fn fits(schema: &Schema, content: &Content) -> bool {
             Content::SchemaOrBool | Content::SchemaOrArray | Content::SchemaOrStrings
         ),
         (Schema::String, Content::String)
+        // In JSON, and hence in schemas, a duration is a text.
+        | (Schema::String, Content::Duration)
         | (Schema::Bool, Content::Bool)
         | (Schema::Int32, Content::Int32)
         | (Schema::Int64, Content::Int64)
