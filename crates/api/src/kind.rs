@@ -475,7 +475,8 @@ impl Kind {
         } else {
             meta.name()
         };
-        invalid_status(self.group(), self.kind(), name, errors)
+        let errors = kinds::secret::without_content(self, object, errors);
+        invalid_status(self.group(), self.kind(), name, &errors)
     }
 }
 

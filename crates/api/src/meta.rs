@@ -166,12 +166,28 @@ pub fn prepare_create(object: &mut Value, counts_generation: bool) {
     if counts_generation {
         metadata.insert("generation".to_owned(), 1.into());
     }
+    drop_empty(metadata);
+}
+
+/// Maps and lists of nothing are left out, as upstream writes them: `kubectl diff` sends empty annotations.
+fn drop_empty(metadata: &mut Map<String, Value>) {
+    for field in ["annotations", "labels", "finalizers", "ownerReferences"] {
+        let is_empty = match metadata.get(field) {
+            Some(Value::Object(fields)) => fields.is_empty(),
+            Some(Value::Array(items)) => items.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            metadata.remove(field);
+        }
+    }
 }
 
 /// Fills in what a client may leave out of an update, and keeps what no client may change.
 pub fn prepare_update(new: &mut Value, old: &Value) {
     let old = Meta::of(old);
     let metadata = metadata_mut(new);
+    drop_empty(metadata);
     metadata.remove("selfLink");
     keep(metadata, old, "generation");
     for field in ["uid", "creationTimestamp"] {
@@ -311,6 +327,18 @@ mod tests {
         new["spec"]["x"] = json!(2);
         count_generation(&mut new, &old);
         assert_eq!(Meta::of(&new).generation(), 4);
+    }
+
+    #[test]
+    fn what_is_empty_is_left_out() {
+        let old = json!({"metadata": {"name": "a", "labels": {"x": "1"}}});
+        let mut new = json!({"metadata": {"name": "a", "annotations": {}, "labels": {},
+            "finalizers": [], "ownerReferences": []}});
+        prepare_update(&mut new, &old);
+        assert_eq!(new, json!({"metadata": {"name": "a"}}));
+        let mut new = json!({"metadata": {"name": "a", "annotations": {}}});
+        prepare_create(&mut new, false);
+        assert_eq!(new, json!({"metadata": {"name": "a"}}));
     }
 
     #[test]

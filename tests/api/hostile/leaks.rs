@@ -133,6 +133,7 @@ async fn canary(world: &World) -> Result<()> {
         json!([{"op": "copy", "from": "/data/k", "path": "/metadata/namespace"}]),
         json!([{"op": "move", "from": "/data/k", "path": "/data"}]),
         json!([{"op": "copy", "from": "/data", "path": "/metadata/labels"}]),
+        json!([{"op": "copy", "from": "/data/k", "path": "/type"}]),
     ] {
         told.push(admin.patch("json", &path, &patch).await?);
     }

@@ -16,8 +16,10 @@ use crate::kind::{BuiltIn, Kind};
 #[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics")]
 pub struct NodeMetrics {
     /// The version of the kind.
+    #[schemars(with = "String")]
     pub api_version: Option<String>,
     /// The kind.
+    #[schemars(with = "String")]
     pub kind: Option<String>,
     /// The node's name and labels.
     pub metadata: ObjectMeta,

@@ -15,8 +15,10 @@ use crate::kind::{BuiltIn, Kind};
 #[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics")]
 pub struct PodMetrics {
     /// The version of the kind.
+    #[schemars(with = "String")]
     pub api_version: Option<String>,
     /// The kind.
+    #[schemars(with = "String")]
     pub kind: Option<String>,
     /// The pod's name and labels.
     pub metadata: ObjectMeta,

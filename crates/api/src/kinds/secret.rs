@@ -1,5 +1,7 @@
 //! Secret (upstream `pkg/registry/core/secret`, `ValidateSecret`).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
@@ -202,6 +204,33 @@ fn fields(object: &Value) -> Vec<(&'static str, String)> {
     vec![("type", text(object, "type").to_owned())]
 }
 
+/// Values shorter than this say nothing, and stand in many a text by chance.
+const CONTENT_BYTES: usize = 4;
+
+/// Errors of a Secret without its content: a JSON patch may copy a value to where it is wrong, and a refusal goes into
+/// audit logs. Errors of other kinds are as they were.
+pub fn without_content<'a>(
+    kind: &Kind,
+    object: &Value,
+    errors: &'a [FieldError],
+) -> Cow<'a, [FieldError]> {
+    if *kind != KIND {
+        return Cow::Borrowed(errors);
+    }
+    let values = object["data"].as_object().into_iter().flatten();
+    let encoded = values.filter_map(|(_, value)| value.as_str());
+    let encoded: Vec<&str> = encoded.filter(|text| text.len() >= CONTENT_BYTES).collect();
+    let shows = |error: &&mut FieldError| {
+        let text = error.bad_value.as_ref().map(Value::to_string);
+        text.is_some_and(|text| encoded.iter().any(|value| text.contains(value)))
+    };
+    let mut errors = errors.to_vec();
+    for error in errors.iter_mut().filter(shows) {
+        error.bad_value = Some("(content of the Secret)".into());
+    }
+    Cow::Owned(errors)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,5 +275,22 @@ mod tests {
             errors[0].to_string(),
             "type: Invalid value: \"a\": field is immutable"
         );
+    }
+
+    #[test]
+    fn refusals_do_not_show_content() {
+        let object = json!({"data": {"k": "c2VjcmV0"}, "type": "c2VjcmV0"});
+        let wrong = |value: &str| FieldError::invalid("type", value, "field is immutable");
+        let told = |kind: &Kind, value: &str| {
+            let errors = [wrong(value)];
+            without_content(kind, &object, &errors)[0].bad_value.clone()
+        };
+        assert_eq!(
+            told(&KIND, "c2VjcmV0"),
+            Some(json!("(content of the Secret)"))
+        );
+        assert_eq!(told(&KIND, "Opaque"), Some(json!("Opaque")));
+        let other = &crate::kinds::config_map::KIND;
+        assert_eq!(told(other, "c2VjcmV0"), Some(json!("c2VjcmV0")));
     }
 }
