@@ -80,12 +80,12 @@ data: {a: b}
 const ROLES: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: reconciled}
+metadata: {name: reconciled, namespace: default}
 rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: reconciled}
+metadata: {name: reconciled, namespace: default}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reconciled}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: jane}]
 "#;
@@ -264,7 +264,7 @@ const GET: &[Line] = &[
     ),
     line("get events", &["LAST SEEN"]),
     line("events", &["LAST SEEN"]),
-    line("events --for=pod/alone", &["pod/alone"]),
+    line("events --for=pod/alone", &["Pod/alone"]),
     line(
         "get componentstatuses",
         &["scheduler", "controller-manager", "store-", "Healthy"],
