@@ -10,7 +10,7 @@ use kontiki_api::quantity::memory_bytes;
 use nix::mount::{MsFlags, mount};
 
 use super::PodExt as _;
-use super::folder::mounts_below;
+use super::folder::is_mounted;
 use super::volumes::make_dir;
 use crate::node::Node;
 
@@ -29,7 +29,7 @@ pub fn ensure(
         other => return Err(format!("medium {other:?} is not supported")),
     };
     let is_there = root.exists();
-    if in_memory && !mounts_below(root).map_err(said)?.contains(&root.to_owned()) {
+    if in_memory && !is_mounted(root).map_err(said)? {
         let size = size_bytes(node, pod, source)?;
         make_dir(root, 0o777).map_err(said)?;
         mount_memory(root, size).map_err(said)?;

@@ -23,8 +23,16 @@ pub fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether something is mounted at this very folder, by whatever links it is reached.
+pub fn is_mounted(folder: &Path) -> io::Result<bool> {
+    let Ok(folder) = folder.canonicalize() else {
+        return Ok(false);
+    };
+    Ok(mounts_below(&folder)?.contains(&folder))
+}
+
 /// What is mounted at or below a folder, parents first.
-pub fn mounts_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn mounts_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let Ok(folder) = folder.canonicalize() else {
         return Ok(Vec::new());
     };
@@ -73,6 +81,16 @@ mod tests {
                      40 22 0:30 / /tmp/a\\040b\\134c rw,nosuid shared:1 - tmpfs tmpfs rw\n";
         let found: Vec<PathBuf> = points(table).collect();
         assert_eq!(found, [Path::new("/proc"), Path::new("/tmp/a b\\c")]);
+    }
+
+    #[test]
+    fn a_mount_is_found_by_a_link_too() {
+        let link = std::env::temp_dir().join(format!("kontiki-mount-{}", std::process::id()));
+        std::os::unix::fs::symlink("/proc", &link).unwrap();
+        let found = is_mounted(&link);
+        fs::remove_file(&link).unwrap();
+        assert!(found.unwrap() && is_mounted(Path::new("/proc")).unwrap());
+        assert!(!is_mounted(Path::new("/proc/self")).unwrap());
     }
 
     #[test]
