@@ -258,6 +258,7 @@ impl Kind {
 
     /// Fills in defaults. Call after `schema::check`.
     pub fn default(&self, object: &mut Value) {
+        meta::drop_empty(object);
         match self {
             Self::BuiltIn(kind) => (kind.hooks.default)(object),
             Self::Custom(kind) => kind.default(object),

@@ -166,11 +166,14 @@ pub fn prepare_create(object: &mut Value, counts_generation: bool) {
     if counts_generation {
         metadata.insert("generation".to_owned(), 1.into());
     }
-    drop_empty(metadata);
 }
 
-/// Maps and lists of nothing are left out, as upstream writes them: `kubectl diff` sends empty annotations.
-fn drop_empty(metadata: &mut Map<String, Value>) {
+/// Maps and lists of nothing are left out, as upstream reads them: `kubectl diff` sends empty annotations, which nobody
+/// is then the manager of.
+pub fn drop_empty(object: &mut Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
     for field in ["annotations", "labels", "finalizers", "ownerReferences"] {
         let is_empty = match metadata.get(field) {
             Some(Value::Object(fields)) => fields.is_empty(),
@@ -187,7 +190,6 @@ fn drop_empty(metadata: &mut Map<String, Value>) {
 pub fn prepare_update(new: &mut Value, old: &Value) {
     let old = Meta::of(old);
     let metadata = metadata_mut(new);
-    drop_empty(metadata);
     metadata.remove("selfLink");
     keep(metadata, old, "generation");
     for field in ["uid", "creationTimestamp"] {
@@ -331,14 +333,14 @@ mod tests {
 
     #[test]
     fn what_is_empty_is_left_out() {
-        let old = json!({"metadata": {"name": "a", "labels": {"x": "1"}}});
-        let mut new = json!({"metadata": {"name": "a", "annotations": {}, "labels": {},
+        let mut object = json!({"metadata": {"name": "a", "annotations": {}, "labels": {},
             "finalizers": [], "ownerReferences": []}});
-        prepare_update(&mut new, &old);
-        assert_eq!(new, json!({"metadata": {"name": "a"}}));
-        let mut new = json!({"metadata": {"name": "a", "annotations": {}}});
-        prepare_create(&mut new, false);
-        assert_eq!(new, json!({"metadata": {"name": "a"}}));
+        drop_empty(&mut object);
+        assert_eq!(object, json!({"metadata": {"name": "a"}}));
+        let kept = json!({"metadata": {"labels": {"x": "1"}, "finalizers": ["f"]}});
+        let mut object = kept.clone();
+        drop_empty(&mut object);
+        assert_eq!(object, kept);
     }
 
     #[test]
