@@ -569,6 +569,7 @@ async fn kubectl_explains_every_kind() {
     let kubectl = cluster.kubectl();
     let listed = kubectl.run(&["api-resources", "--no-headers"]).await;
     let listed = listed.unwrap();
+    let minor = kubectl.minor().await;
     let mut n_explained = 0;
     for resource in listed.lines() {
         // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
@@ -576,6 +577,10 @@ async fn kubectl_explains_every_kind() {
         let [name, .., version, _, kind] = columns.as_slice() else {
             panic!("{resource}");
         };
+        // `nodes` and `pods` are other kinds in the core group, where an older kubectl looks for the kind alone.
+        if minor < 27 && version.starts_with("metrics.k8s.io/") {
+            continue;
+        }
         let version = format!("--api-version={version}");
         let told = kubectl.run(&["explain", name, &version]).await;
         let told = told.unwrap_or_else(|error| panic!("explain {name}: {error:#}"));
