@@ -97,6 +97,14 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_within_another_groups_is_named_there_too() {
+        let document = openapi_v3(&Kinds::built_in(), "apps", "v1");
+        let claim = &document["components"]["schemas"]["io.k8s.api.core.v1.PersistentVolumeClaim"];
+        let expected = json!([{"group": "", "version": "v1", "kind": "PersistentVolumeClaim"}]);
+        assert_eq!(claim["x-kubernetes-group-version-kind"], expected);
+    }
+
+    #[test]
     fn schemas_carry_list_rules_and_kinds() {
         let document = openapi_v3(&Kinds::built_in(), "", "v1");
         let schemas = &document["components"]["schemas"];

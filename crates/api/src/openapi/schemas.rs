@@ -12,9 +12,11 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::kind::{Gvk, Kind, Subresource};
+use crate::kinds::KINDS;
 use crate::schema::compile::{generate, reference};
 use crate::schema::{ListRule, Merge, is_atomic, rule};
 
+const GROUP_VERSION_KIND: &str = "x-kubernetes-group-version-kind";
 const COMPONENTS: &str = "#/components/schemas/";
 pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 
@@ -87,18 +89,18 @@ impl Components {
             }
         };
         let definition = definition.as_str();
-        let Gvk {
-            group,
-            version,
-            kind: name,
-        } = kind.gvk();
-        let gvk = |kind: &str| json!([{"group": group, "version": version, "kind": kind}]);
+        let Gvk { group, version, .. } = kind.gvk();
         if kind.review().is_none() {
-            let list = list_schema(definition, gvk(&kind.list_kind()));
+            let list_kind = kind.list_kind();
+            let list = Gvk {
+                kind: &list_kind,
+                ..kind.gvk()
+            };
+            let list = list_schema(definition, gvk_list(list));
             self.0.insert(format!("{definition}List"), list);
         }
         if let Some(schema) = self.0.get_mut(definition) {
-            schema["x-kubernetes-group-version-kind"] = gvk(name);
+            schema[GROUP_VERSION_KIND] = gvk_list(kind.gvk());
         }
         self.add_type::<ListMeta>(None);
         self.add_type::<Status>(Some(("", "v1", "Status")));
@@ -141,8 +143,11 @@ impl Components {
         if let (Some((group, version, kind)), Some(schema)) =
             (gvk, self.0.get_mut(T::schema_name().as_ref()))
         {
-            schema["x-kubernetes-group-version-kind"] =
-                json!([{"group": group, "version": version, "kind": kind}]);
+            schema[GROUP_VERSION_KIND] = gvk_list(Gvk {
+                group,
+                version,
+                kind,
+            });
         }
     }
 
@@ -154,8 +159,41 @@ impl Components {
     }
 
     pub(super) fn into_schemas(self) -> Value {
-        self.0.into_iter().collect::<Map<String, Value>>().into()
+        let named = self.0.into_iter().map(|(name, mut schema)| {
+            // A kind of another group that is within one of these: clients look for a kind in any document.
+            if schema.get(GROUP_VERSION_KIND).is_none()
+                && let Some(kind) = kind_of(&name)
+            {
+                schema[GROUP_VERSION_KIND] = gvk_list(kind.gvk());
+            }
+            (name, schema)
+        });
+        named.collect::<Map<String, Value>>().into()
     }
+}
+
+/// The kind that a definition is of, such as `io.k8s.api.core.v1.PersistentVolumeClaim`.
+fn kind_of(definition: &str) -> Option<&'static Kind> {
+    let parts: Vec<&str> = definition.strip_prefix("io.k8s.api.")?.split('.').collect();
+    let [group, version, name] = parts.as_slice() else {
+        return None;
+    };
+    let mut kinds = KINDS.iter().copied();
+    kinds.find(|kind| {
+        let of_kind = kind.group().split('.').next().unwrap_or_default();
+        let of_kind = if of_kind.is_empty() { "core" } else { of_kind };
+        (of_kind, kind.version(), kind.kind()) == (*group, *version, *name)
+    })
+}
+
+fn gvk_list(
+    Gvk {
+        group,
+        version,
+        kind,
+    }: Gvk<'_>,
+) -> Value {
+    json!([{"group": group, "version": version, "kind": kind}])
 }
 
 fn list_schema(definition: &str, gvk: Value) -> Value {
