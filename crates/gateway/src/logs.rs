@@ -18,7 +18,7 @@ pub fn tell(listener: Listener, context: Context, started: Result<LogStream, Sta
             let chunks = chunks.filter_map(|chunk| std::future::ready(chunk.ok()));
             listener.tell_bytes(context, chunks.boxed())
         }
-        Err(status) => streams::refuse_listener(&status),
+        Err(status) => streams::refuse(&status),
     }
 }
 

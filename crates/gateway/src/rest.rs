@@ -202,7 +202,7 @@ impl Call<'_> {
         };
         Ok(match watch::messages(started, shaper, format, encoded) {
             Ok(messages) => listener.tell(context.clone(), messages),
-            Err(status) => streams::refuse_listener(&status),
+            Err(status) => streams::refuse(&status),
         })
     }
 

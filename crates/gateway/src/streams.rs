@@ -59,13 +59,8 @@ pub async fn serve(
     answered.unwrap_or_else(|status| refuse(&status))
 }
 
-/// Answers who wanted to be told over WebSocket and is not to be.
-pub fn refuse_listener(status: &Status) -> Response {
-    refuse(status)
-}
-
 /// A refusal closes the connection: what follows on it was meant for the protocol that did not come about.
-fn refuse(status: &Status) -> Response {
+pub fn refuse(status: &Status) -> Response {
     closing(respond::status(status))
 }
 

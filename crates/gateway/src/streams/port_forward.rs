@@ -12,10 +12,10 @@ mod tests;
 use std::sync::Arc;
 
 use axum::extract::Request;
+use bytes::Bytes;
 use http::StatusCode;
 use kontiki_apiserver::{ApiServer, Context, NodeRequest, OnNode, PodPort, Target, Tunnel};
 use kontiki_base::status::Status;
-use kontiki_base::task::{TaskKind, spawn};
 
 use super::upgrade::{self, Asked, Refused};
 use super::websocket;
@@ -104,26 +104,13 @@ fn switch(
     mut request: Request,
 ) -> Result<Response, Refused> {
     let asked = upgrade::asked(request.method(), request.headers())?;
-    let protocol = match &asked {
-        Asked::WebSocket(_, offered) => upgrade::websocket_protocol(offered, WEBSOCKET)?,
-        Asked::Spdy(offered) => upgrade::spdy_protocol(offered, SPDY)?,
-    };
+    let protocol = asked.protocol(WEBSOCKET, SPDY)?;
     let ports = match asked {
         Asked::WebSocket(..) if protocol != TUNNELED => ports(query)?,
         _ => Vec::new(),
     };
     let connection = upgrade::connection(&mut request)?;
-    let response = match &asked {
-        Asked::WebSocket(accept, _) => upgrade::to_websocket(accept, protocol),
-        Asked::Spdy(_) => upgrade::to_spdy(protocol),
-    };
-    spawn(TaskKind::Request, async move {
-        // Its record in the audit log is complete when the connection has ended.
-        let _context = context;
-        let Ok(upgraded) = connection.await else {
-            return;
-        };
-        let (io, early) = upgrade::Io::new(upgraded);
+    let serve = move |asked, io, early: Bytes| async move {
         match asked {
             Asked::Spdy(_) => over_spdy::run(io, &early, pod).await,
             Asked::WebSocket(..) if protocol == TUNNELED => {
@@ -134,8 +121,8 @@ fn switch(
                 over_websocket::run(io, &early, is_base64, &ports, pod).await;
             }
         }
-    });
-    Ok(response)
+    };
+    Ok(upgrade::switch(connection, asked, protocol, context, serve))
 }
 
 /// The ports that a WebSocket's channels are for, as upstream reads them.

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use kontiki_apiserver::{Context, NodeRequest, OnNode, RemoteOptions, Target};
 use kontiki_base::status::Status;
-use kontiki_base::task::{TaskKind, spawn};
 
 use super::upgrade::{self, Asked, Refused};
 use crate::query::Query;
@@ -102,10 +101,7 @@ async fn switch(
         let message = "you must specify at least 1 of stdin, stdout, stderr";
         return Err(Refused::text(StatusCode::BAD_REQUEST, message));
     }
-    let protocol = match &asked {
-        Asked::WebSocket(_, offered) => upgrade::websocket_protocol(offered, WEBSOCKET)?,
-        Asked::Spdy(offered) => upgrade::spdy_protocol(offered, SPDY)?,
-    };
+    let protocol = asked.protocol(WEBSOCKET, SPDY)?;
     let dialect = Dialect {
         stdin: command.stdin,
         stdout: command.stdout,
@@ -119,23 +115,13 @@ async fn switch(
     };
     let connection = upgrade::connection(&mut request)?;
     let tunnel = gateway.api.connect_node(on_node).await?;
-    let response = match &asked {
-        Asked::WebSocket(accept, _) => upgrade::to_websocket(accept, protocol),
-        Asked::Spdy(_) => upgrade::to_spdy(protocol),
-    };
-    spawn(TaskKind::Request, async move {
-        // Its record in the audit log is complete when the streams have ended.
-        let _context = context;
-        let Ok(upgraded) = connection.await else {
-            return;
-        };
-        let (io, early) = upgrade::Io::new(upgraded);
+    let serve = move |asked, io, early: Bytes| async move {
         match asked {
             Asked::WebSocket(..) => over_websocket::run(io, &early, dialect, tunnel).await,
             Asked::Spdy(_) => over_spdy::run(io, &early, dialect, tunnel).await,
         }
-    });
-    Ok(response)
+    };
+    Ok(upgrade::switch(connection, asked, protocol, context, serve))
 }
 
 /// What the agent says about the end, as the client's dialect has it; none where it has nothing.

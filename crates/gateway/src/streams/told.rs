@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 use http::Method;
 use hyper::upgrade::OnUpgrade;
-use kontiki_base::task::{TaskKind, spawn};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
@@ -36,7 +35,7 @@ pub enum Message {
 /// A client that wants to be told over WebSocket.
 pub struct Listener {
     connection: OnUpgrade,
-    accept: String,
+    asked: Asked,
     protocol: &'static str,
 }
 
@@ -48,17 +47,17 @@ impl Listener {
             return None;
         }
         match upgrade::asked(method, headers) {
-            Ok(Asked::WebSocket(accept, offered)) => Some(Self::new(request, accept, &offered)),
+            Ok(asked @ Asked::WebSocket(..)) => Some(Self::new(request, asked)),
             // Whatever else it asks for, an answer in HTTP will do.
             Ok(Asked::Spdy(_)) | Err(_) => None,
         }
     }
 
-    fn new(request: &mut Request, accept: String, offered: &[String]) -> Result<Self, Refused> {
+    fn new(request: &mut Request, asked: Asked) -> Result<Self, Refused> {
         Ok(Self {
-            protocol: upgrade::websocket_protocol(offered, PROTOCOLS)?,
+            protocol: asked.protocol(PROTOCOLS, &[])?,
             connection: upgrade::connection(request)?,
-            accept,
+            asked,
         })
     }
 
@@ -84,17 +83,8 @@ impl Listener {
         context: impl Send + 'static,
         messages: BoxStream<'static, Message>,
     ) -> Response {
-        let response = upgrade::to_websocket(&self.accept, self.protocol);
-        let connection = self.connection;
-        spawn(TaskKind::Request, async move {
-            // Its record in the audit log is complete when the connection has ended.
-            let _context = context;
-            if let Ok(upgraded) = connection.await {
-                let (io, early) = upgrade::Io::new(upgraded);
-                run(io, &early, messages).await;
-            }
-        });
-        response
+        let serve = move |_, io, early: Bytes| async move { run(io, &early, messages).await };
+        upgrade::switch(self.connection, self.asked, self.protocol, context, serve)
     }
 }
 

@@ -15,6 +15,7 @@ use http::{Method, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use kontiki_base::status::Status;
+use kontiki_base::task::{TaskKind, spawn};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -37,6 +38,43 @@ pub enum Asked {
     WebSocket(String, Vec<String>),
     /// SPDY/3.1: the protocols that it offers.
     Spdy(Vec<String>),
+}
+
+impl Asked {
+    /// The first protocol of the client's that is served.
+    pub fn protocol(
+        &self,
+        websocket: &[&'static str],
+        spdy: &[&'static str],
+    ) -> Result<&'static str, Refused> {
+        match self {
+            Self::WebSocket(_, offered) => websocket_protocol(offered, websocket),
+            Self::Spdy(offered) => spdy_protocol(offered, spdy),
+        }
+    }
+}
+
+/// Answers with the switch, and runs `serve` over the connection once it has come about. `context` lives as long: its
+/// record in the audit log is complete when the connection has ended.
+pub fn switch<F: Future<Output = ()> + Send>(
+    connection: OnUpgrade,
+    asked: Asked,
+    protocol: &'static str,
+    context: impl Send + 'static,
+    serve: impl FnOnce(Asked, Io, bytes::Bytes) -> F + Send + 'static,
+) -> Response {
+    let response = match &asked {
+        Asked::WebSocket(accept, _) => to_websocket(accept, protocol),
+        Asked::Spdy(_) => to_spdy(protocol),
+    };
+    spawn(TaskKind::Request, async move {
+        let _context = context;
+        if let Ok(upgraded) = connection.await {
+            let (io, early) = Io::new(upgraded);
+            serve(asked, io, early).await;
+        }
+    });
+    response
 }
 
 /// Reads what a request asks to switch to; refused as upstream refuses it.
@@ -164,7 +202,7 @@ pub fn connection(request: &mut Request) -> Result<OnUpgrade, Refused> {
 }
 
 /// The switch to WebSocket.
-pub fn to_websocket(accept: &str, protocol: &'static str) -> Response {
+fn to_websocket(accept: &str, protocol: &'static str) -> Response {
     let mut response = switching("websocket");
     let headers = response.headers_mut();
     if let Ok(accept) = HeaderValue::try_from(accept) {
@@ -177,7 +215,7 @@ pub fn to_websocket(accept: &str, protocol: &'static str) -> Response {
 }
 
 /// The switch to SPDY/3.1.
-pub fn to_spdy(protocol: &'static str) -> Response {
+fn to_spdy(protocol: &'static str) -> Response {
     let mut response = switching("SPDY/3.1");
     let headers = response.headers_mut();
     headers.insert(STREAM_PROTOCOL, HeaderValue::from_static(protocol));

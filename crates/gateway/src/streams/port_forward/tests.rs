@@ -2,6 +2,7 @@
 
 use kontiki_apiserver::Frame;
 use kontiki_base::status::Reason;
+use kontiki_base::task::{TaskKind, spawn};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 

@@ -2,6 +2,7 @@
 
 use futures::StreamExt as _;
 use kontiki_apiserver::{Frame, Tunnel, channel};
+use kontiki_base::task::{TaskKind, spawn};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
